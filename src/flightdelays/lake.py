@@ -1,0 +1,201 @@
+"""The lake: tables as Parquet files in a folder or under an S3 address.
+
+A file appears whole or not at all: it is written beside its place (or, for an object
+store, on the local disk) and moved there once complete. Writing a partition again
+replaces it, so a task that runs twice leaves what it would have left after one run.
+"""
+
+import hashlib
+import json
+import tempfile
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from flightdelays.errors import DataError, LakeError
+from flightdelays.settings import Settings, get_settings
+
+
+def months_between(first: str, last: str) -> list[str]:
+    """Months from ``first`` to ``last``, both ``YYYY-MM`` and both included, in order."""
+    start, end = month_number(first), month_number(last)
+    return [_month(number) for number in range(start, end + 1)]
+
+
+def month_number(month: str) -> int:
+    """Months since year 0, so that neighbouring months differ by one.
+
+    Raises DataError if ``month`` is not ``YYYY-MM``.
+    """
+    year, dash, number = month.partition("-")
+    if dash and len(year) == 4 and year.isdigit() and number in _MONTHS:
+        return int(year) * 12 + int(number) - 1
+    raise DataError(f"{month!r} is not a month: write it as YYYY-MM, for example 2013-09")
+
+
+def previous_month(month: str) -> str:
+    """The month before ``month``, both ``YYYY-MM``."""
+    return _month(month_number(month) - 1)
+
+
+def next_month(month: str) -> str:
+    """The month after ``month``, both ``YYYY-MM``."""
+    return _month(month_number(month) + 1)
+
+
+def _month(number: int) -> str:
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+_MONTHS = {f"{number:02d}" for number in range(1, 13)}
+
+
+def file_name(text: str) -> str:
+    """Any text as a file name: letters, digits and ``-_.`` stay, the rest becomes ``_``."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Paths, reads and atomic writes under one root (a folder, or ``s3://bucket/prefix``)."""
+
+    root: str
+
+    @cached_property
+    def _fs(self) -> fsspec.AbstractFileSystem:
+        return fsspec.url_to_fs(self.root)[0]
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """Full path or address of something in the lake."""
+        return "/".join([self.root.rstrip("/"), *parts])
+
+    def partition(self, table: str, month: str) -> str:
+        """Path of the one Parquet file of a table's month."""
+        month_number(month)
+        return self.path(table, f"month={month}", "part.parquet")
+
+    def partitions(self, table: str) -> str:
+        """Glob over all months of a table."""
+        return self.path(table, "month=*", "part.parquet")
+
+    def manifest(self, table: str, month: str) -> str:
+        """Path of the JSON file that says a table's month is complete; written last."""
+        month_number(month)
+        return self.path(table, "manifest", f"month={month}.json")
+
+    def months(self, table: str) -> list[str]:
+        """Months (``YYYY-MM``) of which the table has a manifest, in order."""
+        found = self._fs.glob(self.path(table, "manifest", "month=*.json"))
+        return sorted(name.rsplit("month=", 1)[1].removesuffix(".json") for name in found)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._fs.exists(path))
+
+    def read_table(self, path: str) -> pa.Table:
+        """A Parquet file as an Arrow table; LakeError if it is absent or not Parquet."""
+        try:
+            with self._fs.open(path, "rb") as file:
+                return pq.read_table(file)
+        except FileNotFoundError as error:
+            raise LakeError(f"{path} is not in the lake") from error
+        except pa.ArrowInvalid as error:
+            raise LakeError(
+                f"{path} is not a Parquet file ({error}): land or build it again"
+            ) from error
+
+    def read_json(self, path: str) -> Any:
+        """A JSON file; LakeError if it is absent."""
+        try:
+            return json.loads(self._fs.cat_file(path))
+        except FileNotFoundError as error:
+            raise LakeError(f"{path} is not in the lake") from error
+
+    def write_table(self, path: str, table: pa.Table) -> str:
+        """Write an Arrow table as Parquet, whole or not at all; returns the sha256 of the file.
+
+        The same table gives the same bytes, so the digest tells whether data changed.
+        """
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        content = sink.getvalue()
+        self._write(path, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write a JSON file, whole or not at all."""
+        self._write(path, json.dumps(value, indent=2, sort_keys=True).encode())
+
+    def write_text(self, path: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        self._write(path, text.encode())
+
+    def remove_folder(self, *parts: str) -> None:
+        """Remove a folder of the lake with all in it; nothing happens if it is absent."""
+        folder = self.path(*parts)
+        if self._fs.exists(folder):
+            self._fs.rm(folder, recursive=True)
+
+    def check_writable(self) -> None:
+        """Write and remove a small file; LakeError with the path if that fails."""
+        probe = self.path(f".probe-{uuid.uuid4().hex}")
+        self._write(probe, b"")
+        self._fs.rm(probe)
+
+    def _write(self, path: str, content: bytes | pa.Buffer) -> None:
+        try:
+            if self.is_local:
+                _replace_file(Path(path.removeprefix("file://")), content)
+            else:
+                # An object store shows an object only when its upload is complete.
+                with tempfile.NamedTemporaryFile() as file:
+                    file.write(content)
+                    file.flush()
+                    self._fs.put_file(file.name, path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LakeError(
+                f"cannot write {path}: {reason}. Give this user the right to write there, free "
+                "disk space, or set FLIGHTDELAYS_LAKE to another place"
+            ) from error
+
+
+def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_lake(settings: Settings | None = None) -> Lake:
+    """The lake that the settings name."""
+    return Lake((settings or get_settings()).lake)
+
+
+def check_contiguous(months: Iterable[str], what: str) -> None:
+    """DataError naming the gaps unless ``months`` follow each other without one."""
+    present = sorted(months)
+    if present:
+        missing = sorted(set(months_between(present[0], present[-1])) - set(present))
+        if missing:
+            raise DataError(
+                f"{what}: {', '.join(missing)} missing between {present[0]} and {present[-1]}. "
+                f'Land with: make airflow ARGS="backfill create --dag-id ingest_flights '
+                f'--from-date {missing[0]}-01 --to-date {missing[-1]}-28"'
+            )
