@@ -9,6 +9,10 @@ class DataError(CourseError):
     """The data are wrong: the message names file and column, or month."""
 
 
+class NotPublishedError(DataError):
+    """The source has nothing for the month: the message names file, month and coverage."""
+
+
 class QualityError(DataError):
     """The training set failed the quality gate: the message names each failed expectation."""
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from flightdelays.errors import DataError
+from flightdelays.errors import DataError, NotPublishedError
 from flightdelays.lake import month_number, open_lake
 from flightdelays.settings import Settings, get_settings
 
@@ -67,7 +67,7 @@ def land(month: str, settings: Settings | None = None) -> dict[str, Any]:
         )
         tables[name] = table.filter(wanted)
         if tables[name].num_rows == 0:
-            raise DataError(
+            raise NotPublishedError(
                 f"{_source_file(name, settings)} has no rows of {month}: "
                 f"it covers {_coverage(table)}; pick a month of those"
             )

@@ -1,0 +1,111 @@
+"""Every DAG file: imports cleanly and quickly enough to be imported by each task it starts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DAG_IDS = {"ingest_flights", "build_features", "train_delay_model"}
+FILES = sorted((REPOSITORY / "dags").glob("*.py"))
+HEAVY = {"pandas", "duckdb", "feast", "mlflow", "sklearn", "great_expectations", "pyarrow"}
+
+# Imports one file as the dag-processor does, with every socket and every connection forbidden.
+PROBE = """
+import json, socket, sys
+from pathlib import Path
+import airflow.sdk
+sys.path[:0] = [sys.argv[2]]
+import course_pipelines
+before = set(sys.modules)
+
+def forbidden(*args, **kwargs):
+    raise RuntimeError("a DAG file opened a connection while it was parsed")
+
+socket.socket.connect = forbidden
+import sqlite3
+sqlite3.connect = forbidden
+import importlib.util
+spec = importlib.util.spec_from_file_location("probe", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
+"""
+
+
+def test_the_course_has_exactly_these_dags(dagbag: Any) -> None:
+    assert dagbag.import_errors == {}
+    assert set(dagbag.dags) == DAG_IDS
+
+
+def test_there_is_one_dag_a_file() -> None:
+    assert {path.stem for path in FILES} == DAG_IDS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_parsing_imports_nothing_heavy_and_connects_to_nothing(path: Path) -> None:
+    environment = os.environ | {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/none"
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROBE, str(path), str(REPOSITORY / "plugins")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert set(json.loads(done.stdout.splitlines()[-1])) & HEAVY == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 180
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_a_dag_says_who_owns_it_and_what_to_do_when_it_fails(dagbag: Any, dag_id: str) -> None:
+    from course_pipelines import Tag
+
+    dag = dagbag.dags[dag_id]
+    assert "@" in dag.owner
+    assert dag.tags
+    assert set(dag.tags) <= set(Tag)
+    assert dag.catchup is False
+    assert dag.max_active_runs <= 4
+    for heading in ("**What runs.**", "**How to start it.**", "**When it fails.**"):
+        assert heading in dag.doc_md, f"{dag_id}: doc_md has no paragraph {heading}"
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_every_task_has_a_time_limit_and_backs_off_between_tries(dagbag: Any, dag_id: str) -> None:
+    for task in dagbag.dags[dag_id].tasks:
+        assert task.execution_timeout is not None, task.task_id
+        assert task.doc or task.python_callable.__doc__, f"{task.task_id} has no docstring"
+        if task.retries:
+            assert task.retry_exponential_backoff >= 2, task.task_id
+
+
+def test_training_starts_with_what_is_cheap_and_judges_after_the_quality_gate(dagbag: Any) -> None:
+    dag = dagbag.dags["train_delay_model"]
+    assert [task.task_id for task in dag.roots] == ["check_availability"]
+    assert "quality_gate" in dag.get_task("train").upstream_task_ids
+    assert dag.get_task("clean_up").is_teardown
+    assert dag.get_task("build_training_set").pool == "memory"
+    assert dag.max_active_runs == 1
+
+
+def test_only_retrying_what_waiting_can_mend() -> None:
+    from airflow.sdk import RetryAction
+
+    from course_pipelines import RETRIES
+    from flightdelays.errors import DataError, LakeError, QualityError, ServiceError
+
+    for error in (DataError("x"), LakeError("x"), QualityError("x")):
+        assert RETRIES.evaluate(error, try_number=1, max_tries=2).action is RetryAction.FAIL
+    for other in (ServiceError("x"), OSError("x"), MemoryError()):
+        assert RETRIES.evaluate(other, try_number=1, max_tries=2).action is RetryAction.DEFAULT
