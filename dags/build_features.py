@@ -14,7 +14,7 @@ A message about the feature store: see `feature_repo/`. A failed view leaves the
 clear the failed task and only its months are built again.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import dag, task
 
@@ -24,7 +24,6 @@ from flightdelays.settings import FEATURE_VIEWS
 
 @dag(
     schedule=[FLIGHTS],
-    start_date=datetime(2013, 1, 1),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

@@ -9,7 +9,9 @@ import hashlib
 import json
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +38,7 @@ def month_number(month: str) -> int:
     Raises DataError if ``month`` is not ``YYYY-MM``.
     """
     year, dash, number = month.partition("-")
-    if dash and len(year) == 4 and year.isdigit() and number in _MONTHS:
+    if dash and len(year) == 4 and year.isascii() and year.isdigit() and number in _MONTHS:
         return int(year) * 12 + int(number) - 1
     raise DataError(f"{month!r} is not a month: write it as YYYY-MM, for example 2013-09")
 
@@ -59,8 +61,13 @@ _MONTHS = {f"{number:02d}" for number in range(1, 13)}
 
 
 def file_name(text: str) -> str:
-    """Any text as a file name: letters, digits and ``-_.`` stay, the rest becomes ``_``."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+    """Any text as a file name: letters, digits and ``-_.`` stay, the rest becomes ``_``.
+
+    Dots alone would name this folder or the one above, and no letter at all the folder itself:
+    they become ``_`` as well.
+    """
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+    return name if name.strip(".") else "_" * max(len(name), 1)
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,9 @@ class Lake:
                 return pq.read_table(file)
         except FileNotFoundError as error:
             raise LakeError(f"{path} is not in the lake") from error
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise LakeError(
-                f"{path} is not a Parquet file ({error}): land or build it again"
+                f"{path} is not a readable Parquet file ({error}): land or build it again"
             ) from error
 
     def read_json(self, path: str) -> Any:
@@ -185,7 +192,23 @@ def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:
 
 def open_lake(settings: Settings | None = None) -> Lake:
     """The lake that the settings name."""
-    return Lake((settings or get_settings()).lake)
+    return Lake((settings or _in_use.get() or get_settings()).lake)
+
+
+@contextmanager
+def using(settings: Settings) -> Iterator[None]:
+    """Within it ``open_lake()`` opens the lake of these settings.
+
+    For code that cannot be passed any: Feast's definitions are a module that is executed.
+    """
+    token = _in_use.set(settings)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+_in_use: ContextVar[Settings | None] = ContextVar("settings_in_use", default=None)
 
 
 def check_contiguous(months: Iterable[str], what: str) -> None:

@@ -31,7 +31,7 @@ def write(
     settings = settings or get_settings()
     champion = evaluated["champion"]
     reasons = gate(evaluated["metrics"], champion, settings).reasons
-    base = settings.site_url or Path(settings.site).as_uri()
+    base = settings.site_url or Path(settings.site).resolve().as_uri()
     verdict = {
         "run_id": run,
         "model": candidate["model"],

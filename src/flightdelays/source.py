@@ -7,6 +7,7 @@ checked here, so a wrong file is refused at the door with its name and column.
 import difflib
 import io
 import zipfile
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,14 @@ def land(month: str, settings: Settings | None = None) -> dict[str, Any]:
 def read_source(name: str, settings: Settings | None = None) -> pa.Table:
     """A source table with exactly the columns and types of ``SCHEMAS[name]``.
 
-    Raises DataError naming file and column for an absent or empty file, a column that is
-    gone or renamed, or text where a number belongs.
+    Raises DataError naming file and column for an absent or empty file, one without rows, a
+    column that is gone or renamed, or text where a number belongs.
     """
     settings = settings or get_settings()
     path = _source_file(name, settings)
     schema = SCHEMAS[name]
     content = _read_bytes(path)
-    header = content[: content.find(b"\n") + 1 or len(content)].decode("utf-8", "replace")
+    header = content[: content.find(b"\n") + 1 or len(content)].decode("utf-8-sig", "replace")
     columns = [column.strip().strip('"') for column in header.split(",")]
     if not content.strip():
         raise DataError(f"{path} is empty: restore it (`make setup` installs the original)")
@@ -100,7 +101,7 @@ def read_source(name: str, settings: Settings | None = None) -> pa.Table:
             hint = f"; did '{similar[0]}' take its place?" if similar else ""
             raise DataError(f"{path}: column '{column}' is missing{hint}")
     try:
-        return csv.read_csv(
+        table = csv.read_csv(
             io.BytesIO(content),
             convert_options=csv.ConvertOptions(
                 column_types=schema,
@@ -111,6 +112,11 @@ def read_source(name: str, settings: Settings | None = None) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: {_explain(str(error), columns)}") from error
+    if table.num_rows == 0:
+        raise DataError(
+            f"{path} has a header and no rows: restore it (`make setup` installs the original)"
+        )
+    return table
 
 
 def _explain(message: str, columns: list[str]) -> str:
@@ -167,7 +173,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(path.stem)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise DataError(f"{path} is not a zip archive that holds {path.stem}: {error}") from error
 
 

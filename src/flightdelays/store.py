@@ -14,6 +14,7 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.repo_config import RepoConfig
 
 from flightdelays.errors import CourseError
+from flightdelays.lake import using
 from flightdelays.settings import Settings, get_settings
 
 SERVICE = "delay_model"
@@ -47,7 +48,8 @@ def apply(settings: Settings | None = None) -> list[str]:
     In process this takes a fraction of a second; ``feast apply`` as a command about ten.
     """
     settings = settings or get_settings()
-    definitions = _load(Path(settings.feature_repo) / "definitions.py")
+    with using(settings):
+        definitions = _load(Path(settings.feature_repo) / "definitions.py")
     objects: list[Any] = [
         value
         for value in vars(definitions).values()

@@ -1,0 +1,95 @@
+# Every command of the course. `make` alone lists them; src/course/ holds what they do.
+# Works with GNU make 3.81, which macOS brings.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COURSE := $(BIN)/course
+STAMP := $(VENV)/.setup
+STATE := $(if $(COURSE_HOME),$(COURSE_HOME),.course)
+TWEETS := $(STATE)/data/tweets_GroundTruth.txt
+
+# Empty means: keep the remembered or the usual one, and move if somebody else has it.
+AIRFLOW_PORT ?=
+MLFLOW_PORT ?=
+SITE_PORT ?=
+export AIRFLOW_PORT MLFLOW_PORT SITE_PORT
+
+# Only a Python that nobody asked for by name is replaced by a better one.
+ifeq ($(origin PYTHON),file)
+CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11
+else
+CANDIDATES := $(PYTHON)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo start stop status logs doctor airflow clean test bench lint format
+
+##@ Begin
+
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+
+setup: $(STAMP) $(TWEETS) ## create the environment from the lock (the others do it by themselves)
+
+demo: setup ## train on real flights in a real Airflow, with a verdict (MODEL=hist_gradient)
+	@$(COURSE) demo $(if $(MODEL),--model "$(MODEL)")
+
+##@ The stack on this machine
+
+start: setup ## start Airflow, MLflow, PostgreSQL (AIRFLOW_PORT=, MLFLOW_PORT=, SITE_PORT=)
+	@$(COURSE) start
+
+stop: setup ## stop it and verify that nothing is left
+	@$(COURSE) stop
+
+status: setup ## health, memory and addresses
+	@$(COURSE) status
+
+logs: setup ## the logs of all components, or of one (C=scheduler, FOLLOW=1)
+	@$(COURSE) logs $(C) $(if $(FOLLOW),--follow)
+
+doctor: setup ## check this machine and the stack; each finding with what mends it
+	@$(COURSE) doctor
+
+airflow: setup ## Airflow's own command line in the stack (ARGS="dags list")
+	@$(COURSE) airflow $(ARGS)
+
+clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)
+	@$(COURSE) clean $(if $(YES),--yes)
+
+##@ Work on the course
+
+test: setup ## every test that needs no container engine (ARGS="-k name")
+	@$(BIN)/pytest -m "not bench" $(ARGS)
+
+bench: setup ## measure what has a bench
+	@$(BIN)/pytest -m bench tests/bench $(ARGS)
+
+lint: setup ## style, types, direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## let ruff format the code
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: setup ## resolve requirements.in into requirements.txt
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet requirements.in -o requirements.txt
+
+$(STAMP): requirements.txt pyproject.toml src/course/bootstrap.py
+	@for python in $(CANDIDATES); do \
+		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+		then "$$python" -I src/course/bootstrap.py "$(VENV)" && touch $@; exit; fi; \
+	done; \
+	found=$$("$(PYTHON)" --version 2>/dev/null) || found="not there"; \
+	echo "✗ The course needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$found." >&2; \
+	echo "  → install one (https://www.python.org/downloads/), then: make setup PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+$(TWEETS): | $(STAMP)
+	@$(COURSE) tweets

@@ -1,0 +1,150 @@
+"""The command ``course``; ``make`` calls it, and lists the same commands."""
+
+import os
+import shlex
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from course.config import BIN, load_config
+from course.console import console, errors, progress, show_addresses
+from course.errors import CourseError
+from course.state import require_state
+from flightdelays.errors import CourseError as DataProblem
+from flightdelays.errors import ServiceError
+
+
+class _Group(TyperGroup):
+    """Prints an expected failure as a sentence; anything else is a defect and keeps its trace."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (CourseError, DataProblem, ServiceError) as error:
+            errors.print(f"✗ {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def start() -> None:
+    """Start the laptop stack and wait until it is healthy."""
+    from course.stack import start as start_stack
+
+    config = load_config()
+    with progress("Starting the stack") as say:
+        state, fresh = start_stack(config, say)
+    console.print("The stack is up." if fresh else "The stack is already running.")
+    show_addresses(state)
+
+
+@app.command()
+def stop() -> None:
+    """Stop the stack and verify that nothing of it is left."""
+    from course.stack import stop as stop_stack
+
+    with progress("Stopping the stack") as say:
+        stop_stack(load_config(), say)
+
+
+@app.command()
+def status() -> None:
+    """Show each component, its health, its memory, and the addresses."""
+    from course.status import overview
+
+    healthy = overview(load_config())
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def logs(
+    component: Annotated[str, typer.Argument(help="one component; all if left out")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="keep showing new lines")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 40,
+) -> None:
+    """Show the end of the component logs."""
+    from course.logs import show
+
+    show(load_config(), component, follow=follow, lines=lines)
+
+
+@app.command()
+def clean(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+    """Stop the stack and delete its databases, lake, models and reports."""
+    from course.stack import remove
+
+    config = load_config()
+    if not config.root.exists():
+        console.print(f"Nothing to remove: {config.root} does not exist.")
+        return
+    if not yes and not typer.confirm(f"Delete {config.root} with all data, models and reports?"):
+        raise CourseError(
+            "Nothing was removed.", "to remove without the question: make clean YES=1"
+        )
+    with progress("Removing the stack") as say:
+        remove(config, say)
+
+
+@app.command()
+def env(
+    secrets: Annotated[bool, typer.Option("--secrets", help="show the secrets")] = False,
+) -> None:
+    """Print the stack's environment as shell exports."""
+    from course.environment import exports
+
+    config = load_config()
+    for name, value in sorted(exports(config, require_state(config), secrets=secrets).items()):
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line in the stack: ``course airflow dags list``."""
+    from course.environment import client_environment
+    from course.stack import require_running
+
+    config = load_config()
+    environment = client_environment(config, require_running(config))
+    command = str(BIN / "airflow")
+    os.execve(command, [command, *context.args], environment)  # noqa: S606
+
+
+@app.command()
+def tweets() -> None:
+    """Fetch the rated tweets of exercise 1, if they are not there yet."""
+    from course.tweets import fetch
+
+    path, fetched = fetch(load_config().root / "data")
+    console.print(f"{'Fetched' if fetched else 'Already there:'} {path}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and the stack; each finding comes with what mends it."""
+    from course.doctor import examine
+
+    raise typer.Exit(0 if examine(load_config()) else 1)
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        str, typer.Option(help="the model to train; the pipeline's own if left out")
+    ] = "",
+) -> None:
+    """Train on real flights in a real Airflow and show the verdict."""
+    from course.demo import run_demo
+
+    run_demo(load_config(), model)

@@ -1,0 +1,134 @@
+"""The environment of every process of the stack: it alone makes the stack isolated."""
+
+import json
+import os
+from pathlib import Path
+
+from course.config import BIN, Config
+from course.files import write_atomic
+from course.processes import STACK
+from course.state import ADMIN, State
+
+SECRET_WORDS = ("SECRET", "FERNET", "PASSWORD", "TOKEN", "KEY", "SQL_ALCHEMY_CONN", "CONN_")
+
+# Values that a person may well want to change; theirs win.
+TUNABLE = {
+    # Two cores run about four tasks at a time; the stock 32 makes each of them crawl.
+    "AIRFLOW__CORE__PARALLELISM": "4",
+    "AIRFLOW__API__WORKERS": "1",
+    # New files show after 5 s. A changed file is parsed at once whatever the second value is,
+    # so that one only says how often unchanged files cost processor time.
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+    # Without this, idle OpenMP threads of one training spin on the cores of the others.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MPLBACKEND": "Agg",
+    # Nothing reports home.
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "False",
+    "FEAST_USAGE": "False",
+    "DO_NOT_TRACK": "1",
+    # The job runner of MLflow serves its language-model features: 400 MB that nobody uses here.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+
+def database_uri(state: State, database: str) -> str:
+    """SQLAlchemy address of a database of the embedded PostgreSQL: a Unix socket, no port."""
+    return f"postgresql+psycopg2://postgres:@/{database}?host={state.runtime}/pg"
+
+
+def passwords_file(config: Config) -> Path:
+    """Where Airflow's simple auth manager reads the password of the only user."""
+    return config.root / "passwords.json"
+
+
+def write_passwords(config: Config, state: State) -> None:
+    """Write the generated password where Airflow reads it, for the owner only."""
+    content = json.dumps({ADMIN: state.password.get_secret_value()}) + "\n"
+    write_atomic(passwords_file(config), content, mode=0o600)
+
+
+def _own(config: Config, state: State) -> dict[str, str]:
+    """Values that make the stack this stack; they win over the environment of the caller."""
+    airflow = state.url("airflow")
+    home = config.root / "airflow"
+    return {
+        STACK: state.id,
+        # Airflow renames its processes; without this the new name overwrites their environment,
+        # and with it the marker by which leftovers are found.
+        "SPT_NOENV": "1",
+        "COURSE_HOME": str(config.root),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(config.dags.resolve()),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.plugins.resolve()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__FERNET_KEY": state.fernet_key.get_secret_value(),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(config)),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_uri(state, "airflow"),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(state.ports["airflow"]),
+        "AIRFLOW__API__BASE_URL": airflow,
+        "AIRFLOW__API__SECRET_KEY": state.api_secret.get_secret_value(),
+        "AIRFLOW__API_AUTH__JWT_SECRET": state.jwt_secret.get_secret_value(),
+    }
+
+
+def _places(config: Config, state: State) -> dict[str, str]:
+    """Where the ML code reads and writes; a value in the caller's environment wins."""
+    root = config.root
+    return {
+        "FLIGHTDELAYS_LAKE": str(config.lake),
+        "FLIGHTDELAYS_SITE": str(root / "site"),
+        "FLIGHTDELAYS_SITE_URL": state.url("site"),
+        "FLIGHTDELAYS_FEAST_REGISTRY": str(root / "feast" / "registry.db"),
+        "FLIGHTDELAYS_FEAST_ONLINE": str(root / "feast" / "online.db"),
+        "FLIGHTDELAYS_MLFLOW_TRACKING_URI": state.url("mlflow"),
+    }
+
+
+def stack_environment(config: Config, state: State) -> dict[str, str]:
+    """Complete environment for a process that the supervisor starts."""
+    inherited = {name: value for name, value in os.environ.items() if name != "AIRFLOW_CONFIG"}
+    loopback = ["127.0.0.1", "localhost", inherited.get("NO_PROXY", "")]
+    no_proxy = ",".join(part for part in loopback if part)
+    path = os.pathsep.join([str(BIN), inherited.get("PATH", os.defpath)])
+    return {
+        **TUNABLE,
+        **_places(config, state),
+        **inherited,
+        **_own(config, state),
+        "PATH": path,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+
+
+def client_environment(config: Config, state: State) -> dict[str, str]:
+    """Environment for a person's own commands: without the marker, or `stop` would end them."""
+    environment = stack_environment(config, state)
+    del environment[STACK]
+    return environment
+
+
+def exports(config: Config, state: State, *, secrets: bool) -> dict[str, str]:
+    """The part of the environment that differs from the caller's, for ``course env``."""
+    changed = {
+        name: value
+        for name, value in client_environment(config, state).items()
+        if os.environ.get(name) != value
+    }
+    if secrets:
+        return changed
+    return {name: "***" if _is_secret(name) else value for name, value in changed.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in SECRET_WORDS) and not name.endswith("_FILE")

@@ -1,0 +1,97 @@
+"""The verdict of a training run: what it measured, and whether the model was deployed."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from rich.table import Table
+
+from course.console import console
+from course.errors import CourseError
+
+METRICS = {"auc": "AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+
+
+class Champion(BaseModel):
+    """The model in production, judged on the same rows."""
+
+    version: int | str
+    auc: float
+    pr_auc: float
+    log_loss: float
+
+
+class Verdict(BaseModel):
+    """What the report task of ``train_delay_model`` writes."""
+
+    run_id: str
+    model: str
+    train_from: str
+    train_to: str
+    validation_month: str
+    train_rows: int
+    validation_rows: int
+    metrics: dict[str, float]
+    gate: dict[str, float]
+    champion: Champion | None
+    deployed: bool
+    aliases: list[str]
+    version: int | str | None
+    reasons: list[str]
+    report_url: str
+    data_docs_url: str
+
+    @classmethod
+    def read(cls, path: str) -> "Verdict":
+        """Read the file that the report task wrote."""
+        try:
+            return cls.model_validate_json(Path(path).read_text())
+        except (OSError, ValidationError) as error:
+            raise CourseError(
+                f"The verdict {path} cannot be read: {error}", "make doctor, then: make demo"
+            ) from error
+
+    @property
+    def headline(self) -> str:
+        """One line: deployed or not."""
+        if self.deployed:
+            aliases = " and ".join(self.aliases)
+            return f"{self.model} deployed as version {self.version}, alias {aliases}"
+        return f"{self.model} not deployed"
+
+    @property
+    def because(self) -> list[str]:
+        """Why: what the gate objected to, or what it was content with."""
+        if self.reasons or not self.deployed:
+            return self.reasons
+        passed = [
+            f"{METRICS.get(key, key)} {self.metrics[key]:.3f} is at least {least:.3f}"
+            for key, least in self.gate.items()
+        ]
+        rival = "it is better than the champion" if self.champion else "there is no champion yet"
+        return [*passed, rival]
+
+
+def show(verdict: Verdict) -> None:
+    """Print the verdict as a table."""
+    console.print(
+        f"\nVerdict on {verdict.model}: trained on {verdict.train_from} to {verdict.train_to} "
+        f"({verdict.train_rows:,} flights), judged on {verdict.validation_month} "
+        f"({verdict.validation_rows:,} flights)",
+        markup=False,
+        soft_wrap=True,
+    )
+    table = Table()
+    table.add_column("")
+    for title in ("candidate", "gate", "champion"):
+        table.add_column(title, justify="right")
+    for key, title in METRICS.items():
+        # Log loss has no gate, and is the only one where less is better.
+        gate = f"≥ {verdict.gate[key]:.3f}" if key in verdict.gate else "-"
+        champion = f"{getattr(verdict.champion, key):.3f}" if verdict.champion else "none yet"
+        table.add_row(title, f"{verdict.metrics[key]:.3f}", gate, champion)
+    console.print(table)
+    colour = "green" if verdict.deployed else "yellow"
+    console.print(f"[bold {colour}]{verdict.headline}[/]")
+    for reason in verdict.because:
+        console.print(f"  because {reason}", markup=False, soft_wrap=True)
+    console.print()
