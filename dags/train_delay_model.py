@@ -64,9 +64,9 @@ def train_delay_model():
     @task(pool="memory")
     def build_training_set(window: dict[str, str]) -> str:
         """Path of the run's training set in the lake."""
-        from flightdelays import dataset, training_set
+        from flightdelays import dataset, runs, training_set
 
-        rows = training_set.build(dataset.Window(**window))
+        rows = training_set.build(runs.Window(**window))
         print(dataset.describe(rows))
         return dataset.save(rows, run_name())
 
@@ -80,18 +80,18 @@ def train_delay_model():
     @task(pool="training", execution_timeout=timedelta(minutes=30))
     def train(source: str, window: dict[str, str]) -> dict[str, Any]:
         """The fitted candidate: MLflow run, address of the model, rows, seconds."""
-        from flightdelays import dataset
+        from flightdelays.runs import Window
         from flightdelays.train import train as fit
 
         model = get_current_context()["params"]["model"]
-        return fit(source, dataset.Window(**window), model, run_name())
+        return fit(source, Window(**window), model, run_name())
 
     @task(pool="training")
     def evaluate(source: str, window: dict[str, str], candidate: dict[str, Any]) -> dict[str, Any]:
         """Metrics of candidate and champion on the same rows, all later than the training rows."""
-        from flightdelays import assessment, dataset
+        from flightdelays import assessment, runs
 
-        return assessment.evaluate(source, dataset.Window(**window), candidate, run_name())
+        return assessment.evaluate(source, runs.Window(**window), candidate, run_name())
 
     @task.branch
     def deployment_gate(evaluated: dict[str, Any]) -> str:
@@ -130,21 +130,21 @@ def train_delay_model():
         evaluated: dict[str, Any],
     ) -> str:
         """Path of the verdict; the page for people lies beside it."""
-        from flightdelays import dataset
         from flightdelays.gate import gate
         from flightdelays.report import write
+        from flightdelays.runs import Window
 
         # Only ask for the result of a task that ran: a missing one is logged as an error.
         passed = gate(evaluated["metrics"], evaluated["champion"]).deploy
         deployed = get_current_context()["ti"].xcom_pull(task_ids="deploy") if passed else None
-        return write(dataset.Window(**window), candidate, evaluated, deployed, run_name())
+        return write(Window(**window), candidate, evaluated, deployed, run_name())
 
     @teardown
     def clean_up() -> None:
         """Remove the run's working files."""
-        from flightdelays import dataset
+        from flightdelays import runs
 
-        dataset.remove(run_name())
+        runs.clean_up(run_name())
 
     window = check_availability()
     source = build_training_set(window)

@@ -22,6 +22,8 @@ TUNABLE = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
     # Without this, idle OpenMP threads of one training spin on the cores of the others.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Workers are forks of the scheduler, and threads do not survive a fork.
+    "OPENBLAS_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
     # Nothing reports home.
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

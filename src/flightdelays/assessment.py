@@ -3,8 +3,9 @@
 from typing import Any
 
 from flightdelays import dataset, evaluation, registry
-from flightdelays.dataset import LABEL, Window
+from flightdelays.dataset import LABEL
 from flightdelays.report import report_folder
+from flightdelays.runs import Window
 from flightdelays.settings import Settings, get_settings
 
 

@@ -1,9 +1,9 @@
 """Is everything there that a training needs? Asked first, because it is cheap."""
 
 from flightdelays import features
-from flightdelays.dataset import Window
 from flightdelays.errors import CourseError, DataError
 from flightdelays.lake import check_contiguous, open_lake, previous_month
+from flightdelays.runs import Window
 from flightdelays.service import check_mlflow
 from flightdelays.settings import Settings, get_settings
 

@@ -4,38 +4,20 @@ Light on purpose: tasks that only read a training set need not import the featur
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from flightdelays.errors import DataError
-from flightdelays.lake import Lake, file_name, month_number, open_lake
+from flightdelays.lake import open_lake
+from flightdelays.runs import Window, run_folder
 from flightdelays.settings import Settings
 
 CATEGORICAL = ("carrier", "origin", "dest")
 # Identify a row, are joined on, or are the answer: never an input of a model.
 NOT_FEATURES = ("month", "event_timestamp", "scheduled_departure", "flight", "tailnum", "late")
 LABEL = "late"
-
-
-@dataclass(frozen=True)
-class Window:
-    """Months to train on and the later month to judge by, each ``YYYY-MM``."""
-
-    train_from: str
-    train_to: str
-    validation: str
-
-    def __post_init__(self) -> None:
-        if month_number(self.train_from) > month_number(self.train_to):
-            raise DataError(f"train_from {self.train_from} is after train_to {self.train_to}")
-        if month_number(self.validation) <= month_number(self.train_to):
-            raise DataError(
-                f"validation month {self.validation} is not after the last training month "
-                f"{self.train_to}: a model is judged on rows later than every training row"
-            )
 
 
 def feature_columns(columns: Sequence[str]) -> list[str]:
@@ -56,15 +38,10 @@ def split(rows: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFram
     return training, validation
 
 
-def path(lake: Lake, run: str) -> str:
-    """Where a run keeps its training set until it is cleaned up."""
-    return lake.path("runs", file_name(run), "training_set.parquet")
-
-
 def save(rows: pd.DataFrame, run: str, settings: Settings | None = None) -> str:
     """Write a run's training set; returns its path. Equal rows give an equal file."""
     lake = open_lake(settings)
-    target = path(lake, run)
+    target = lake.path(*run_folder(run), "training_set.parquet")
     lake.write_table(target, pa.Table.from_pandas(rows, preserve_index=False))
     return target
 
@@ -73,11 +50,6 @@ def load(source: str, settings: Settings | None = None) -> pd.DataFrame:
     """Read a training set back."""
     frame: pd.DataFrame = open_lake(settings).read_table(source).to_pandas()
     return frame
-
-
-def remove(run: str, settings: Settings | None = None) -> None:
-    """Remove a run's training set; nothing happens if there is none."""
-    open_lake(settings).remove_folder("runs", file_name(run))
 
 
 def describe(rows: pd.DataFrame) -> dict[str, Any]:

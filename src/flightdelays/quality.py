@@ -146,9 +146,17 @@ def _explain(item: Any) -> str:
         found += f", for example {examples[0]}" if examples else ""
     else:
         found = f"found {result.get('observed_value')}"
-    if item.exception_info and item.exception_info.get("exception_message"):
-        found = item.exception_info["exception_message"]
+    if message := _exception(item.exception_info or {}):
+        found = message
     return f"{text}: {found}"
+
+
+def _exception(info: dict[str, Any]) -> str | None:
+    """Why an expectation could not be computed; Great Expectations keeps it by metric."""
+    for entry in (info, *(value for value in info.values() if isinstance(value, dict))):
+        if message := entry.get("exception_message"):
+            return " ".join(str(message).split())
+    return None
 
 
 def _quieten() -> None:

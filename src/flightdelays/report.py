@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from flightdelays.dataset import Window
 from flightdelays.gate import gate
 from flightdelays.lake import Lake, file_name
+from flightdelays.runs import Window
 from flightdelays.settings import DATA_DOCS, Settings, get_settings
 
 FOLDER = "train_delay_model"

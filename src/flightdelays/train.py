@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from flightdelays import dataset, models, registry
-from flightdelays.dataset import LABEL, Window, feature_columns
+from flightdelays.dataset import LABEL, feature_columns
 from flightdelays.errors import CourseError, ServiceError
+from flightdelays.runs import Window
 from flightdelays.settings import Settings, get_settings
 
 

@@ -7,10 +7,11 @@ before its prediction time, and none that is older than the view's TTL.
 import pandas as pd
 
 from flightdelays import duck
-from flightdelays.dataset import CATEGORICAL, Window, feature_columns
+from flightdelays.dataset import CATEGORICAL, feature_columns
 from flightdelays.errors import CourseError
 from flightdelays.features import ENTITY
 from flightdelays.lake import open_lake
+from flightdelays.runs import Window
 from flightdelays.settings import Settings, get_settings
 from flightdelays.store import SERVICE, open_store
 

@@ -35,7 +35,7 @@ def main() -> None:
 
     evaluated = assessment.evaluate(source, window, candidate, run)
     lap("evaluate")
-    from flightdelays import registry
+    from flightdelays import registry, runs
     from flightdelays.gate import gate
     from flightdelays.report import write
 
@@ -47,7 +47,7 @@ def main() -> None:
         deployed = {"version": version, "aliases": aliases}
     lap("deploy")
     write(window, candidate, evaluated, deployed, run)
-    dataset.remove(run)
+    runs.clean_up(run)
     lap("report")
     total = round(time.perf_counter() - begin, 2)
     print(json.dumps({"window": asdict(window), "stages": seconds, "total": total}))
