@@ -71,11 +71,11 @@ def train_delay_model():
         return dataset.save(rows, run_name())
 
     @task(retries=0)
-    def quality_gate(source: str) -> int:
-        """Number of expectations that hold; a failed one stops the run before training."""
+    def quality_gate(source: str) -> str:
+        """Page with what was expected and found; anything amiss stops the run before training."""
         from flightdelays import dataset, quality
 
-        return quality.require(dataset.load(source)).passed
+        return quality.require(dataset.load(source)).page
 
     @task(pool="training", execution_timeout=timedelta(minutes=30))
     def train(source: str, window: dict[str, str]) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def train_delay_model():
         window: dict[str, str],
         candidate: dict[str, Any],
         evaluated: dict[str, Any],
+        quality_page: str,
     ) -> str:
         """Path of the verdict; the page for people lies beside it."""
         from flightdelays.gate import gate
@@ -137,7 +138,7 @@ def train_delay_model():
         # Only ask for the result of a task that ran: a missing one is logged as an error.
         passed = gate(evaluated["metrics"], evaluated["champion"]).deploy
         deployed = get_current_context()["ti"].xcom_pull(task_ids="deploy") if passed else None
-        return write(Window(**window), candidate, evaluated, deployed, run_name())
+        return write(Window(**window), candidate, evaluated, deployed, quality_page, run_name())
 
     @teardown
     def clean_up() -> None:
@@ -149,10 +150,12 @@ def train_delay_model():
     window = check_availability()
     source = build_training_set(window)
     candidate = train(source, window)
-    quality_gate(source) >> candidate
+    checked = quality_gate(source)
+    checked >> candidate
     evaluated = evaluate(source, window, candidate)
     outcomes = [deploy(source, candidate), alert(evaluated)]
-    deployment_gate(evaluated) >> outcomes >> report(window, candidate, evaluated) >> clean_up()
+    verdict = report(window, candidate, evaluated, checked)
+    deployment_gate(evaluated) >> outcomes >> verdict >> clean_up()
 
 
 def run_name() -> str:

@@ -159,7 +159,8 @@ class Lake:
     def check_writable(self) -> None:
         """Write and remove a small file; LakeError with the path if that fails."""
         probe = self.path(f".probe-{uuid.uuid4().hex}")
-        self._write(probe, b"")
+        # Not empty: a full disk still takes names.
+        self._write(probe, b"probe")
         self._fs.rm(probe)
 
     def _write(self, path: str, content: bytes | pa.Buffer) -> None:

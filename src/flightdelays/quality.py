@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pandas as pd
 
@@ -24,14 +25,17 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from flightdelays.dataset import LABEL
 from flightdelays.errors import QualityError
-from flightdelays.settings import DATA_DOCS, Settings, get_settings
+from flightdelays.settings import DATA_DOCS, Settings, address, get_settings
 
 NAME = "training_set"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Outcome of the gate: how many expectations held, and a sentence for each that did not."""
+    """Outcome of the gate: how many expectations held, and a sentence for each that did not.
+
+    ``page`` is the result in Data Docs, as a path below the site folder; empty without docs.
+    """
 
     passed: int
     failures: list[str]
@@ -88,17 +92,27 @@ def check(rows: pd.DataFrame, docs: bool = True, settings: Settings | None = Non
         )
     )
     outcome = checkpoint.run(batch_parameters={"dataframe": rows})
-    (result,) = outcome.run_results.values()
+    ((identifier, result),) = outcome.run_results.items()
     failures = [_explain(item) for item in result.results if not item.success]
-    page = str(Path(settings.site) / DATA_DOCS / "index.html") if docs else ""
+    page = _page(context, identifier, settings) if docs else ""
     return Report(passed=len(result.results) - len(failures), failures=failures, page=page)
+
+
+def _page(context: AbstractDataContext, identifier: Any, settings: Settings) -> str:
+    """Path below the site folder of a result's own page.
+
+    That page is whole in itself; the index of Data Docs is drawn by scripts from the internet.
+    """
+    (site,) = context.get_docs_sites_urls(resource_identifier=identifier)
+    path = Path(unquote(urlparse(site["site_url"]).path))
+    return str(path.relative_to(Path(settings.site).resolve()))
 
 
 def require(rows: pd.DataFrame, docs: bool = True, settings: Settings | None = None) -> Report:
     """``check``, but QualityError with every failed expectation unless all hold."""
     report = check(rows, docs, settings)
     if report.failures:
-        where = f". Data Docs: {report.page}" if report.page else ""
+        where = f". Data Docs: {address(settings, report.page)}" if report.page else ""
         raise QualityError(
             f"{len(report.failures)} expectation(s) on the training set failed: "
             + "; ".join(report.failures)
@@ -117,7 +131,7 @@ def _context(settings: Settings) -> AbstractDataContext:
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         "store_backend": {
             "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(site / DATA_DOCS),
+            "base_directory": str(site.resolve() / DATA_DOCS),
         },
     }
     if "local_site" in context.get_site_names():

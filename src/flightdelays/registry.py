@@ -179,10 +179,12 @@ def _version_of(service: MlflowClient, run_id: str, address: str, settings: Sett
 
 
 def _runs(service: MlflowClient, experiment_id: str, run: str, name: str) -> list[Run]:
+    # MLflow's filters have two kinds of quotes and no way to escape either.
+    quote = '"' if "'" in run else "'"
     return list(
         service.search_runs(
             [experiment_id],
-            f"tags.`course.run` = '{run}' and tags.`course.model` = '{name}'",
+            f"tags.`course.run` = {quote}{run}{quote} and tags.`course.model` = '{name}'",
         )
     )
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from flightdelays.gate import gate
 from flightdelays.lake import Lake, file_name
 from flightdelays.runs import Window
-from flightdelays.settings import DATA_DOCS, Settings, get_settings
+from flightdelays.settings import Settings, address, get_settings
 
 FOLDER = "train_delay_model"
 
@@ -21,17 +21,18 @@ def write(
     candidate: dict[str, Any],
     evaluated: dict[str, Any],
     deployed: dict[str, Any] | None,
+    quality_page: str,
     run: str,
     settings: Settings | None = None,
 ) -> str:
     """Write ``verdict.json`` and the HTML report of a run; returns the JSON file's path.
 
-    ``deployed`` holds the version and its aliases, or is None if the gate kept it out.
+    ``deployed`` holds the version and its aliases, or is None if the gate kept it out;
+    ``quality_page`` is the page of the quality gate, below the site folder.
     """
     settings = settings or get_settings()
     champion = evaluated["champion"]
     reasons = gate(evaluated["metrics"], champion, settings).reasons
-    base = settings.site_url or Path(settings.site).resolve().as_uri()
     verdict = {
         "run_id": run,
         "model": candidate["model"],
@@ -50,8 +51,8 @@ def write(
         "aliases": deployed["aliases"] if deployed else [],
         "reasons": reasons,
         "mlflow_run_id": candidate["run_id"],
-        "report_url": f"{base}/{FOLDER}/{file_name(run)}/index.html",
-        "data_docs_url": f"{base}/{DATA_DOCS}/index.html",
+        "report_url": address(settings, f"{FOLDER}/{file_name(run)}/index.html"),
+        "data_docs_url": address(settings, quality_page),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder = report_folder(run, settings)

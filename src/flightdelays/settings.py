@@ -3,6 +3,7 @@
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,6 +74,13 @@ class Settings(BaseSettings):
         default=1, ge=1, description="threads of one training; parallel tasks share the cores"
     )
     seed: int = Field(default=2013, description="seed of every random choice")
+
+
+def address(settings: Settings | None, page: str) -> str:
+    """Address of a page below the site folder: of the server if there is one, else of the file."""
+    settings = settings or get_settings()
+    base = settings.site_url or Path(settings.site).resolve().as_uri()
+    return f"{base}/{quote(page)}"
 
 
 @lru_cache(maxsize=1)

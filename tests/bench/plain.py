@@ -25,7 +25,7 @@ def main() -> None:
     lap("build_training_set")
     from flightdelays import quality
 
-    quality.require(dataset.load(source))
+    page = quality.require(dataset.load(source)).page
     lap("quality_gate")
     from flightdelays.train import train
 
@@ -46,7 +46,7 @@ def main() -> None:
         )
         deployed = {"version": version, "aliases": aliases}
     lap("deploy")
-    write(window, candidate, evaluated, deployed, run)
+    write(window, candidate, evaluated, deployed, page, run)
     runs.clean_up(run)
     lap("report")
     total = round(time.perf_counter() - begin, 2)

@@ -223,9 +223,7 @@ def test_an_unknown_view_is_refused_with_those_there_are(settings: Settings) -> 
 def test_a_month_that_has_not_landed_is_refused_with_those_that_have(settings: Settings) -> None:
     with pytest.raises(DataError) as caught:
         features.build("origin_delays", "2013-04", settings)
-    assert str(caught.value) == (
-        "2013-04 has not landed; landed so far: 2013-01, 2013-02, 2013-03"
-    )
+    assert str(caught.value) == ("2013-04 has not landed; landed so far: 2013-01, 2013-02, 2013-03")
 
 
 def test_without_any_month_the_message_says_so(

@@ -1,6 +1,5 @@
 """Landing: one month of the source comes into the lake whole, or is refused by name."""
 
-import json
 import subprocess
 import sys
 import zipfile
@@ -286,7 +285,7 @@ from flightdelays.errors import LakeError
 from flightdelays.settings import Settings
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    source.land("2013-01", Settings(**json.loads({json.dumps(settings.model_dump_json())})))
+    source.land("2013-01", Settings(**json.loads({settings.model_dump_json()!r})))
 except LakeError as error:
     sys.exit(str(error))
 """

@@ -47,9 +47,7 @@ def same(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> pd.Seri
     return ((a == b) | (a.isna() & b.isna())).all(axis=1)
 
 
-def rewrite(
-    settings: Settings, view: str, change: Callable[[pd.DataFrame], pd.DataFrame]
-) -> None:
+def rewrite(settings: Settings, view: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Change the facts of January and February in the lake, types kept."""
     lake = open_lake(settings)
     for month in ("2013-01", "2013-02"):
@@ -373,9 +371,7 @@ def test_rows_before_an_arrival_do_not_know_of_it(
     assert equal[before].all()
 
 
-@pytest.mark.parametrize(
-    "column", ["carrier_delay_3h", "origin_delay_3h", "tailnum_late_rate_14d"]
-)
+@pytest.mark.parametrize("column", ["carrier_delay_3h", "origin_delay_3h", "tailnum_late_rate_14d"])
 def test_rows_after_an_arrival_know_of_it(
     column: str, told_otherwise: tuple[pd.DataFrame, pd.Timestamp], rows: pd.DataFrame
 ) -> None:

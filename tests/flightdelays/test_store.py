@@ -1,0 +1,192 @@
+"""The feature store: Feast with the addresses of the settings, on disk and online."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flightdelays import features
+from flightdelays.errors import CourseError
+from flightdelays.lake import Lake
+from flightdelays.settings import FEATURE_VIEWS, Settings
+
+UNTIL = datetime(2013, 2, 15, 17, 30, tzinfo=UTC)
+TTL = {
+    "origin_weather": timedelta(hours=6),
+    "origin_delays": timedelta(hours=3),
+    "carrier_delays": timedelta(hours=3),
+    "tailnum_delays": timedelta(days=14),
+}
+
+
+@pytest.fixture(scope="module")
+def online(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An online store of its own, brought to a moment in the middle of February."""
+    from flightdelays import store
+
+    root = tmp_path_factory.mktemp("online")
+    own = settings.model_copy(
+        update={
+            "feast_registry": str(root / "r" / "registry.db"),
+            "feast_online": str(root / "o.db"),
+        }
+    )
+    store.apply(own)
+    store.materialize(UNTIL, own)
+    return own
+
+
+def known(view: str, lake: Lake) -> pd.DataFrame:
+    """The latest fact of each entity as of UNTIL, by entity."""
+    facts = pd.concat(
+        lake.read_table(lake.partition(features.table(view), month)).to_pandas()
+        for month in ("2013-01", "2013-02", "2013-03")
+    )
+    facts = facts[facts["event_timestamp"] <= UNTIL].sort_values("event_timestamp")
+    return facts.groupby(features.ENTITY[view]).tail(1).set_index(features.ENTITY[view])
+
+
+@pytest.mark.parametrize("view", FEATURE_VIEWS)
+def test_online_features_are_the_latest_facts_at_the_time_of_materializing(
+    view: str, online: Settings, lake: Lake
+) -> None:
+    from flightdelays import store
+
+    facts = known(view, lake)
+    recent = facts[facts["event_timestamp"] > UNTIL - TTL[view]].head(300)
+    assert len(recent) >= 3
+    entities = [
+        {"origin": "EWR", "carrier": "UA", "tailnum": "N0"} | {features.ENTITY[view]: name}
+        for name in recent.index
+    ]
+    found = pd.DataFrame(store.online_features(entities, online))
+    columns = [name for name in recent.columns if name != "event_timestamp"]
+    np.testing.assert_array_equal(
+        found[columns].astype("float64").to_numpy(), recent[columns].astype("float64").to_numpy()
+    )
+
+
+def test_the_facts_of_after_that_moment_are_not_served(online: Settings, lake: Lake) -> None:
+    """The store could have served later ones: the lake has them."""
+    from flightdelays import store
+
+    later = lake.read_table(lake.partition("features/origin_delays", "2013-03")).to_pandas()
+    last = later[later["origin"] == "JFK"].iloc[-1]
+    asked = [{"origin": "JFK", "carrier": "UA", "tailnum": "N0"}]
+    served = store.online_features(asked, online)["origin_late_rate_24h"]
+    assert served == [known("origin_delays", lake).loc["JFK", "origin_late_rate_24h"]]
+    assert served != [last["origin_late_rate_24h"]]
+
+
+def test_an_entity_that_nobody_knows_has_no_features(online: Settings) -> None:
+    from flightdelays import store
+
+    asked = [{"origin": "PHL", "carrier": "ZZ", "tailnum": "N0"}]
+    answers = store.online_features(asked, online)
+    values = {name: value for name, value in answers.items() if name not in asked[0]}
+    assert len(values) > 20
+    assert set(map(tuple, values.values())) == {(None,)}
+
+
+def test_materializing_twice_serves_the_same(online: Settings) -> None:
+    from flightdelays import store
+
+    asked = [{"origin": "JFK", "carrier": "UA", "tailnum": "N0"}]
+    before = store.online_features(asked, online)
+    store.materialize(UNTIL, online)
+    assert store.online_features(asked, online) == before
+
+
+def test_the_views_are_registered_over_the_lake_of_the_settings(online: Settings) -> None:
+    from flightdelays import store
+
+    assert store.apply(online) == sorted(FEATURE_VIEWS)
+    views = store.open_store(online).list_feature_views()
+    assert {view.batch_source.path for view in views} == {
+        f"{online.lake}/features/{name}/month=*/part.parquet" for name in FEATURE_VIEWS
+    }
+
+
+def test_the_definitions_name_every_column_of_the_tables(online: Settings, lake: Lake) -> None:
+    from flightdelays import store
+
+    for view in store.open_store(online).list_feature_views():
+        table = lake.read_table(lake.partition(features.table(view.name), "2013-02"))
+        defined = {field.name for field in view.features}
+        assert defined == set(table.column_names) - {
+            features.ENTITY[view.name], "event_timestamp", "month",
+        }  # fmt: skip
+
+
+@pytest.fixture
+def own_repository(settings: Settings, tmp_path: Path) -> Settings:
+    """A copy of the Feast repository that a test may change."""
+    folder = shutil.copytree(settings.feature_repo, tmp_path / "feature_repo")
+    return settings.model_copy(update={"feature_repo": str(folder)})
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_variable_that_is_not_set_is_named(
+    own_repository: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flightdelays import store
+
+    path = Path(own_repository.feature_repo) / "feature_store.yaml"
+    replace(path, "${FLIGHTDELAYS_FEAST_ONLINE}", "${REDIS_ADDRESS}")
+    monkeypatch.delenv("REDIS_ADDRESS", raising=False)
+    with pytest.raises(CourseError) as caught:
+        store.open_store(own_repository)
+    assert str(caught.value) == f"{path} names ${{REDIS_ADDRESS}}: set it in the environment"
+
+
+def test_a_variable_of_the_environment_is_filled_in(
+    own_repository: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    path = Path(own_repository.feature_repo) / "feature_store.yaml"
+    replace(path, "${FLIGHTDELAYS_FEAST_ONLINE}", "${ONLINE_HERE}")
+    monkeypatch.setenv("ONLINE_HERE", str(tmp_path / "here.db"))
+    assert store.open_store(own_repository).config.online_store.path == str(tmp_path / "here.db")
+
+
+def test_a_missing_repository_is_named(settings: Settings, tmp_path: Path) -> None:
+    from flightdelays import store
+
+    gone = settings.model_copy(update={"feature_repo": str(tmp_path)})
+    with pytest.raises(CourseError, match=str(tmp_path / "feature_store.yaml")):
+        store.open_store(gone)
+
+
+@pytest.mark.parametrize(
+    ("month", "end"),
+    [("2013-01", "2013-02-01T05:00"), ("2013-07", "2013-08-01T05:00"), ("2013-12", "2014-01-01T05:00")],
+)  # fmt: skip
+def test_a_month_ends_at_midnight_in_new_york_or_an_hour_later(month: str, end: str) -> None:
+    from flightdelays import store
+
+    moment = store.end_of_month(month)
+    assert moment == datetime.fromisoformat(end).replace(tzinfo=UTC)
+    midnight = pd.Timestamp(end[:10], tz="America/New_York")
+    assert timedelta(0) <= moment - midnight <= timedelta(hours=1)
+
+
+def test_settings_reach_feast_as_they_are(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    settings = make_settings(tmp_path)
+    config = store.open_store(settings).config
+    assert config.registry.path == settings.feast_registry
+    assert config.online_store.path == settings.feast_online
+    assert config.offline_store.type == "duckdb"

@@ -1,0 +1,216 @@
+"""Fitting one candidate, as a function and as the command that a pod runs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from flightdelays import dataset, registry, train
+from flightdelays.dataset import Window
+from flightdelays.errors import CourseError, LakeError
+from flightdelays.settings import Settings, get_settings
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a pod gets them."""
+    return {f"FLIGHTDELAYS_{key.upper()}": str(v) for key, v in settings.model_dump().items()}
+
+
+def options(source: str, **changes: str) -> list[str]:
+    values = {
+        "source": source,
+        "train-from": "2013-01",
+        "train-to": "2013-02",
+        "validation": "2013-03",
+        "model": "lightgbm",
+        "run": "in a pod",
+    }
+    return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+def command(
+    arguments: list[str], settings: Settings, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flightdelays.train", *arguments],
+        env=os.environ | environment(settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_candidate_says_what_it_is(
+    candidate: dict[str, Any], rows: Any, settings: Settings
+) -> None:
+    assert candidate["model"] == "lightgbm"
+    assert candidate["rows"] == (rows["month"] < "2013-03").sum()
+    assert candidate["seconds"] > 0
+    run = registry.client(settings).get_run(candidate["run_id"])
+    assert run.data.params == {
+        "train_from": "2013-01",
+        "train_to": "2013-02",
+        "validation": "2013-03",
+        "rows": str(candidate["rows"]),
+        "seed": "2013",
+        "model": "lightgbm",
+    }
+
+
+def test_training_twice_leaves_one_run(
+    training_file: str, window: Window, settings: Settings
+) -> None:
+    own = settings.model_copy(update={"experiment": "twice"})
+    train.train(training_file, window, "lightgbm", "one", own)
+    second = train.train(training_file, window, "lightgbm", "one", own)
+    service = registry.client(own)
+    experiment = service.get_experiment_by_name("twice")
+    assert experiment is not None
+    runs = service.search_runs([experiment.experiment_id])
+    assert [run.info.run_id for run in runs] == [second["run_id"]]
+
+
+def test_training_twice_gives_the_same_model(
+    candidate: dict[str, Any], training_file: str, window: Window, settings: Settings, rows: Any
+) -> None:
+    from flightdelays import evaluation
+
+    own = settings.model_copy(update={"experiment": "same"})
+    again = train.train(training_file, window, "lightgbm", "one", own)
+    asked = rows.tail(1_000)
+    first, second = (
+        evaluation.predict(registry.load_model(fitted["address"], own), asked)
+        for fitted in (candidate, again)
+    )
+    assert (first == second).all()
+
+
+def test_a_training_set_that_is_gone_is_named(window: Window, settings: Settings) -> None:
+    with pytest.raises(LakeError, match=r"/gone\.parquet is not in the lake"):
+        train.train(f"{settings.lake}/gone.parquet", window, "lightgbm", "one", settings)
+
+
+def test_an_unknown_model_is_refused_before_any_run_is_logged(
+    training_file: str, window: Window, settings: Settings
+) -> None:
+    own = settings.model_copy(update={"experiment": "never"})
+    with pytest.raises(CourseError, match="there is no model 'oracle'"):
+        train.train(training_file, window, "oracle", "one", own)
+    assert registry.client(own).get_experiment_by_name("never") is None
+
+
+def test_the_command_prints_its_result_as_json(
+    training_file: str, settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"experiment": "pod"})
+    done = command(options(training_file), own, tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result) == {"run_id", "model", "address", "rows", "seconds"}
+    run = registry.client(own).get_run(result["run_id"])
+    assert run.data.tags["course.run"] == "in a pod"
+    assert run.info.status == "FINISHED"
+
+
+def test_the_command_ends_with_one_line_when_the_input_is_bad(
+    settings: Settings, tmp_path: Path
+) -> None:
+    done = command(options(f"{settings.lake}/gone.parquet"), settings, tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"error: {settings.lake}/gone.parquet is not in the lake\n"
+
+
+# The same command in this process, for the faults that need no process of their own.
+
+
+@pytest.fixture
+def invoke(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    app = typer.Typer()
+    app.command()(train.main)
+
+    def act(arguments: list[str], **changes: str) -> tuple[int, str, str]:
+        for name, value in environment(settings.model_copy(update=changes)).items():
+            monkeypatch.setenv(name, value)
+        get_settings.cache_clear()
+        done = CliRunner().invoke(app, arguments)
+        return done.exit_code, done.stdout, done.stderr
+
+    yield act
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "oracle"}, "there is no model 'oracle': choose from logistic, "),
+        ({"validation": "2013-02"}, "validation month 2013-02 is not after the last training"),
+        ({"validation": "2013-12"}, "there are no validation rows for Window("),
+        ({"train-from": "January"}, "'January' is not a month: write it as YYYY-MM"),
+    ],
+)
+def test_each_fault_is_one_line_and_exit_code_one(
+    change: dict[str, str],
+    message: str,
+    training_file: str,
+    invoke: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, out, error = invoke(options(training_file, **change))
+    assert code == 1
+    assert out == ""
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_mlflow_that_is_down_is_one_line_with_its_address(
+    training_file: str, free_address: str, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, error = invoke(options(training_file), mlflow_tracking_uri=free_address)
+    assert code == 1
+    assert error.startswith(f"error: MLflow at {free_address} does not answer")
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_no_training_set_is_one_line(
+    settings: Settings, tmp_path: Path, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    path = tmp_path / "training_set.parquet"
+    path.write_text("carrier,late\nUA,0\n")
+    code, _, error = invoke(options(str(path)))
+    assert code == 1
+    assert error.startswith(f"error: {path} is not a readable Parquet file")
+    assert error.count("\n") == 1
+
+
+def test_a_missing_option_is_a_mistake_in_using_the_command(
+    training_file: str, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, error = invoke(options(training_file)[:-1])
+    assert code == 2
+    assert "--run" in error
+
+
+def test_the_command_needs_no_feature_store() -> None:
+    """A pod that trains has the rows already: Feast would cost it seconds and megabytes."""
+    code = (
+        "import sys, flightdelays.train; "
+        "print([name for name in ('feast', 'airflow', 'great_expectations') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_window_of_the_split_is_that_of_the_training(rows: Any, window: Window) -> None:
+    training, validation = dataset.split(rows, window)
+    assert training["event_timestamp"].max() < validation["event_timestamp"].max()
