@@ -31,6 +31,8 @@ def open_store(settings: Settings | None = None) -> FeatureStore:
     values = {f"FLIGHTDELAYS_{name.upper()}": str(v) for name, v in settings.model_dump().items()}
     try:
         text = Template(path.read_text("utf-8")).substitute(os.environ | values)
+    except FileNotFoundError as error:
+        raise CourseError(f"{path} is missing: set FLIGHTDELAYS_FEATURE_REPO") from error
     except KeyError as error:
         raise CourseError(
             f"{path} names ${{{error.args[0]}}}: set it in the environment"

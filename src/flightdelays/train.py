@@ -5,6 +5,7 @@ import time
 from typing import Annotated, Any
 
 import typer
+from threadpoolctl import threadpool_limits
 
 from flightdelays import dataset, models, registry
 from flightdelays.dataset import LABEL, feature_columns
@@ -27,7 +28,9 @@ def train(
     columns = feature_columns(list(training.columns))
     pipeline = models.make(model, settings)
     start = time.perf_counter()
-    pipeline.fit(training[columns], training[LABEL])
+    # Not every model takes a number of threads: hist_gradient would use all cores.
+    with threadpool_limits(settings.threads):
+        pipeline.fit(training[columns], training[LABEL])
     seconds = round(time.perf_counter() - start, 2)
     params = {
         "train_from": window.train_from,

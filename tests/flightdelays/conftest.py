@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 
 from flightdelays import duck, features, source
-from flightdelays.dataset import Window
 from flightdelays.lake import Lake, open_lake
+from flightdelays.runs import Window
 from flightdelays.settings import FEATURE_VIEWS, Settings
 
 MONTHS = ("2013-01", "2013-02", "2013-03")

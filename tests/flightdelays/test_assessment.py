@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from flightdelays import assessment, dataset, evaluation, registry, report
-from flightdelays.dataset import LABEL, Window
+from flightdelays.dataset import LABEL
 from flightdelays.gate import gate
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
 
 

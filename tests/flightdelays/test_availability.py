@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from flightdelays import availability, features, source
-from flightdelays.dataset import Window
 from flightdelays.errors import CourseError, DataError
 from flightdelays.lake import open_lake
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
 
 

@@ -1,31 +1,15 @@
-"""A training set as data: its window, its split in time, its file in the lake."""
+"""A training set as data: its columns, its split in time, its file in the lake."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from flightdelays import dataset
-from flightdelays.dataset import LABEL, Window
+from flightdelays.dataset import LABEL
 from flightdelays.errors import DataError, LakeError
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
-
-
-@pytest.mark.parametrize(
-    ("months", "message"),
-    [
-        (("2013-03", "2013-02", "2013-04"), "train_from 2013-03 is after train_to 2013-02"),
-        (("2013-01", "2013-02", "2013-02"), "validation month 2013-02 is not after the last"),
-        (("2013-01", "2013-02", "2012-12"), "validation month 2012-12 is not after the last"),
-        (("2013-1", "2013-02", "2013-03"), "'2013-1' is not a month"),
-        (("2013-01", "soon", "2013-03"), "'soon' is not a month"),
-        (("2013-01", "2013-02", ""), "'' is not a month"),
-    ],
-)
-def test_a_window_that_cannot_be_is_refused(months: tuple[str, str, str], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        Window(*months)
 
 
 def test_the_answer_and_identifiers_are_no_features(rows: pd.DataFrame) -> None:
@@ -80,25 +64,6 @@ def test_a_training_set_is_read_back_as_it_was_saved(
 def test_a_training_set_that_is_gone_is_named(settings: Settings) -> None:
     with pytest.raises(LakeError, match=r"/nowhere\.parquet is not in the lake"):
         dataset.load(f"{settings.lake}/nowhere.parquet", settings)
-
-
-@pytest.mark.parametrize("run", ["one", "manual__2013-03-01T00:00:00+00:00", "..", ".", ""])
-def test_removing_a_run_leaves_all_else(
-    run: str,
-    tmp_path: Path,
-    make_settings: Callable[..., Settings],
-    digests: Callable[[Path], dict[str, str]],
-) -> None:
-    settings = make_settings(tmp_path)
-    rows = pd.DataFrame({"late": [0, 1]})
-    dataset.save(rows, "another", settings)
-    before = digests(tmp_path)
-    dataset.save(rows, run, settings)
-    assert digests(tmp_path) != before
-    dataset.remove(run, settings)
-    assert digests(tmp_path) == before
-    dataset.remove(run, settings)
-    assert digests(tmp_path) == before
 
 
 def test_a_training_set_is_described_by_its_rows(rows: pd.DataFrame) -> None:

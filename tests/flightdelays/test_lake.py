@@ -157,7 +157,7 @@ def test_what_a_killed_writer_left_is_no_part_of_a_table(
     copied: Settings, leftover: str, settings: Settings
 ) -> None:
     from flightdelays import training_set
-    from flightdelays.dataset import Window
+    from flightdelays.runs import Window
 
     folder = Path(Lake(copied.lake).partition("raw/flights", "2013-01")).parent
     (folder / leftover).write_bytes(b"half a fi")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from flightdelays import models
 from flightdelays.dataset import CATEGORICAL, LABEL, feature_columns
@@ -32,10 +33,15 @@ def later(rows: pd.DataFrame) -> pd.DataFrame:
     return asked
 
 
+def fit(name: str, rows: pd.DataFrame) -> Any:
+    model = models.make(name)
+    with threadpool_limits(1):  # as in training; other processes may be using the cores
+        return model.fit(rows[feature_columns(list(rows.columns))], rows[LABEL])
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def fitted(request: pytest.FixtureRequest, some: pd.DataFrame) -> tuple[str, Any]:
-    columns = feature_columns(list(some.columns))
-    return request.param, models.make(request.param).fit(some[columns], some[LABEL])
+    return request.param, fit(request.param, some)
 
 
 def test_a_model_answers_with_probabilities_whatever_it_is_asked(
@@ -62,7 +68,7 @@ def test_fitting_again_gives_the_same_answers(
     fitted: tuple[str, Any], some: pd.DataFrame, later: pd.DataFrame
 ) -> None:
     name, model = fitted
-    again = models.make(name).fit(some[feature_columns(list(some.columns))], some[LABEL])
+    again = fit(name, some)
     np.testing.assert_array_equal(again.predict_proba(later), model.predict_proba(later))
 
 

@@ -167,14 +167,21 @@ def test_data_docs_name_the_suite_and_the_message_names_the_page(
 
     settings = make_settings(tmp_path)
     first_report = quality.require(some, settings=settings)
-    page = Path(first_report.page)
-    assert page == tmp_path / "site" / "data_docs" / "index.html"
-    assert quality.NAME in page.read_text("utf-8")
-    assert list(page.parent.glob(f"expectations/{quality.NAME}.html"))
+    docs = tmp_path / "site" / "data_docs"
+    page = tmp_path / "site" / first_report.page
+    assert page.is_relative_to(docs / "validations" / quality.NAME)
+    text = page.read_text("utf-8")
+    assert quality.NAME in text
+    assert "tailnum_idle_minutes" in text
+    assert (docs / "expectations" / f"{quality.NAME}.html").is_file()
+    assert quality.NAME in (docs / "index.html").read_text("utf-8")
     # Again, and now it fails: the same suite, one more validation, the page named.
-    assert quality.check(some, settings=settings) == first_report
+    again = quality.check(some, settings=settings)
+    assert (again.passed, again.failures) == (first_report.passed, [])
     with pytest.raises(QualityError) as caught:
         quality.require(first("origin", "PHL")(some), settings=settings)
-    assert str(caught.value).endswith(f". Data Docs: {page}")
-    assert len(list(page.parent.glob("expectations/*.html"))) == 1
-    assert len(list(page.parent.glob("validations/**/*.html"))) == 3
+    assert f". Data Docs: file://{docs}/validations/{quality.NAME}/" in str(caught.value)
+    assert len(list(docs.glob("expectations/*.html"))) == 1
+    pages = list(docs.glob("validations/**/*.html"))
+    assert len(pages) == 3
+    assert sum("PHL" in page.read_text("utf-8") for page in pages) == 1

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
-from flightdelays import dataset, models, registry, source
+from flightdelays import models, registry, source
 from flightdelays.dataset import LABEL, feature_columns
 from flightdelays.errors import CourseError, DataError
 from flightdelays.registry import CHAMPION, STAGING
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
 
 
@@ -136,12 +137,14 @@ def test_logging_again_leaves_one_run(
     first, _ = log("one")
     other, _ = log("another")
     second, _ = log("one")
-    logistic, _ = registry.log_candidate(fitted, "other name", sample, {}, "one", own)
+    logistic = models.make("logistic")
+    logistic.fit(sample[feature_columns(list(sample.columns))], [0, 1] * 25)
+    beside, _ = registry.log_candidate(logistic, "logistic", sample, {}, "one", own)
     service = registry.client(own)
     experiment = service.get_experiment_by_name(own.experiment)
     assert experiment is not None
     active = {run.info.run_id for run in service.search_runs([experiment.experiment_id])}
-    assert active == {second, other, logistic}
+    assert active == {second, other, beside}
     assert service.get_run(first).info.lifecycle_stage == "deleted"
 
 
@@ -183,7 +186,7 @@ def test_every_model_of_the_list_has_its_trusted_types() -> None:
 def test_bad_input_stops_the_chain_and_the_champion_stays(
     own: Settings,
     spoiled: Path,
-    window: dataset.Window,
+    window: Window,
     training_file: str,
     log: Callable[[str], tuple[str, str]],
     sample: pd.DataFrame,
@@ -192,9 +195,10 @@ def test_bad_input_stops_the_chain_and_the_champion_stays(
     """Whichever step meets the fault ends the chain with a message, before any deployment."""
     from flightdelays import quality, train
 
+    rows = rows.head(12_000)
     registry.deploy(*log("one"), sample, own)
     (spoiled / "flights.csv").write_bytes(b"")
-    unknown = dataset.Window("2013-01", "2013-02", "2013-12")
+    unknown = Window("2013-01", "2013-02", "2013-12")
 
     def chain(
         folder: str, table: pd.DataFrame, model: str = "lightgbm", months: Any = window

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flightdelays import evaluation, report
-from flightdelays.dataset import Window
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
 
 WINDOW = Window("2013-01", "2013-08", "2013-09")
@@ -24,6 +24,7 @@ EVALUATED = {
     "validation_rows": 27_000,
 }
 DEPLOYED = {"version": 3, "aliases": ["staging", "champion"]}
+QUALITY_PAGE = "data_docs/validations/training_set/__none__/2013/lake-training_set.html"
 RUN = "manual__2013-10-01T00:00:00+00:00"
 
 
@@ -68,7 +69,12 @@ def write(tmp_path: Path, make_settings: Callable[..., Settings]) -> Write:
         evaluation.plot(curves, EVALUATED["monthly_auc"], "2013-09", settings, folder)
         path = Path(
             report.write(
-                WINDOW, CANDIDATE | {"model": model}, EVALUATED | (evaluated or {}), deployed, run,
+                WINDOW,
+                CANDIDATE | {"model": model},
+                EVALUATED | (evaluated or {}),
+                deployed,
+                QUALITY_PAGE,
+                run,
                 settings,
             )
         )  # fmt: skip
@@ -148,7 +154,7 @@ def test_addresses_are_those_of_the_server_or_of_the_file(write: Write, tmp_path
     assert verdict["report_url"] == (
         "http://localhost:8090/train_delay_model/manual__2013-10-01T00_00_00_00_00/index.html"
     )
-    assert page.attributes["href"] == "http://localhost:8090/data_docs/index.html"
+    assert page.attributes["href"] == f"http://localhost:8090/{QUALITY_PAGE}"
     local, _ = write()
     assert local["report_url"].startswith(f"file://{tmp_path}/site/")
     assert Path(local["report_url"].removeprefix("file://")).is_file()

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from flightdelays import service
-from flightdelays.dataset import Window
 from flightdelays.errors import CourseError, ServiceError
+from flightdelays.runs import Window
 from flightdelays.settings import Settings
 
 WINDOW = Window("2013-01", "2013-02", "2013-03")
