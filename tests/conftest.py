@@ -4,7 +4,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,3 +29,26 @@ os.environ.update(
 # A person's own lake, registry or broker must never be what a test writes to.
 for name in [name for name in os.environ if name.startswith("FLIGHTDELAYS_")]:
     del os.environ[name]
+
+# What the folders of this tree stand for, in the words of the last lines of `make test`.
+LAYERS = {
+    "course": "command line, set-up, doctor",
+    "dags": "DAG files parse; pipelines run task by task on nine real months",
+    "flightdelays": "ML code: data, features, quality, models, registry; bad input",
+    "live": "a running stack: schedules, assets, kills and restarts",
+    "pages": "commands, links, versions and figures on the pages",
+    "bench": "benchmarks",
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was covered, by layer, and what was not."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call":
+            counts[Path(report.nodeid.split("::")[0]).parts[1]] += 1
+    terminalreporter.section("covered")
+    for layer, meaning in LAYERS.items():
+        if counts[layer]:
+            terminalreporter.write_line(f"{counts[layer]:5} passed  {layer:13} {meaning}")
+    terminalreporter.write_line("   not here: container engine, Kubernetes, GPU")

@@ -6,6 +6,7 @@ The alias ``champion`` is the model in use: the first model to pass the gate bec
 every later one has to be promoted.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -54,6 +55,8 @@ def client(settings: Settings | None = None) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It reports success on stderr, which Airflow shows as errors.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     return MlflowClient()
 

@@ -1,8 +1,8 @@
 """Real flights of January to March, landed and turned into features once for all tests here.
 
-What is dear (landing, features, the join in Feast, a fit) happens once in a session and is
-only read; a test that changes something copies it first. Imports of Feast, Great Expectations
-and MLflow stand in the fixtures, so that a test that needs none of them starts at once.
+What is dear (landing, features, the join in Feast, a fit) happens once and is only read; a
+test that changes something copies it first. Imports of Feast, Great Expectations and MLflow
+stand in the fixtures, so that a test that needs none of them starts at once.
 """
 
 import hashlib
@@ -28,7 +28,10 @@ MONTHS = ("2013-01", "2013-02", "2013-03")
 
 @pytest.fixture(scope="package", autouse=True)
 def _working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """MLflow on a local database puts artefacts into the working folder: not the repository."""
+    """MLflow on a local database puts artefacts into the working folder: not the repository.
+
+    Everything shared here has the scope of this folder, so that nothing starts before this.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("work"))
         yield
@@ -64,28 +67,28 @@ def digests_below(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_settings() -> Callable[..., Settings]:
     return settings_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prepare() -> Callable[..., None]:
     return land_and_build
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def digests() -> Callable[[Path], dict[str, str]]:
     return digests_below
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def originals() -> Path:
     """Folder of the source as its package brings it."""
     return Path(Settings().source)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def three_months(
     originals: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, pd.DataFrame]:
@@ -106,7 +109,7 @@ def three_months(
     return tables
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def january(
     three_months: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -124,7 +127,7 @@ def spoiled(january: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(january, tmp_path / "source"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a place where January to March have landed with all features. Only read it."""
     settings = settings_in(tmp_path_factory.mktemp("place"))
@@ -132,7 +135,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lake(settings: Settings) -> Lake:
     return open_lake(settings)
 
@@ -144,7 +147,7 @@ def copied(settings: Settings, tmp_path: Path) -> Settings:
     return settings_in(tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flights(lake: Lake, settings: Settings) -> pd.DataFrame:
     """The view ``flights`` of January to March: every flight with its moments in UTC."""
     return flights_of(settings, MONTHS)
@@ -157,12 +160,12 @@ def flights_of(settings: Settings, months: tuple[str, ...]) -> pd.DataFrame:
         return connection.sql("FROM flights").df()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def window() -> Window:
     return Window("2013-01", "2013-02", "2013-03")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def build_training_set() -> Callable[..., pd.DataFrame]:
     """Register the feature views for a lake, then join its training set in Feast."""
 
@@ -175,7 +178,7 @@ def build_training_set() -> Callable[..., pd.DataFrame]:
     return build
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rows(
     settings: Settings, window: Window, build_training_set: Callable[..., pd.DataFrame]
 ) -> pd.DataFrame:
@@ -183,7 +186,7 @@ def rows(
     return build_training_set(settings, window)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def training_file(rows: pd.DataFrame, settings: Settings) -> str:
     """The training set in the lake."""
     from flightdelays import dataset
@@ -191,7 +194,7 @@ def training_file(rows: pd.DataFrame, settings: Settings) -> str:
     return dataset.save(rows, "shared", settings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def candidate(training_file: str, window: Window, settings: Settings) -> dict[str, Any]:
     """LightGBM fitted on January and February and logged to MLflow."""
     from flightdelays.train import train
@@ -199,14 +202,14 @@ def candidate(training_file: str, window: Window, settings: Settings) -> dict[st
     return train(training_file, window, "lightgbm", "shared", settings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def duckdb_utc() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def free_address() -> str:
     """An address of this machine at which nothing listens."""
     with socket.socket() as probe:
@@ -214,7 +217,7 @@ def free_address() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def failing_server() -> Iterator[str]:
     """Address of a server that answers every request with status 500."""
 

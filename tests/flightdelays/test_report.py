@@ -1,7 +1,9 @@
 """The verdict as a page and as JSON."""
 
 import json
+import shutil
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,24 @@ class Page(HTMLParser):
 Write = Callable[..., tuple[dict[str, Any], Page]]
 
 
+@pytest.fixture(scope="module")
+def plots(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder with the plots of a model, drawn once."""
+
+    @cache
+    def draw(model: str) -> Path:
+        folder = tmp_path_factory.mktemp("plots")
+        curves = {model: ([0, 1] * 50, np.linspace(0, 1, 100))}
+        evaluation.plot(curves, EVALUATED["monthly_auc"], "2013-09", Settings(), folder)
+        return folder
+
+    return draw
+
+
 @pytest.fixture
-def write(tmp_path: Path, make_settings: Callable[..., Settings]) -> Write:
+def write(
+    tmp_path: Path, make_settings: Callable[..., Settings], plots: Callable[[str], Path]
+) -> Write:
     """Draw, write and read back: the JSON as strict JSON, the page as a browser would."""
 
     def refuse(constant: str) -> None:
@@ -64,9 +82,7 @@ def write(tmp_path: Path, make_settings: Callable[..., Settings]) -> Write:
         **changes: Any,
     ) -> tuple[dict[str, Any], Page]:
         settings = make_settings(tmp_path, **changes)
-        folder = report.report_folder(run, settings)
-        curves = {model: ([0, 1] * 50, np.linspace(0, 1, 100))}
-        evaluation.plot(curves, EVALUATED["monthly_auc"], "2013-09", settings, folder)
+        shutil.copytree(plots(model), report.report_folder(run, settings), dirs_exist_ok=True)
         path = Path(
             report.write(
                 WINDOW,
@@ -77,7 +93,7 @@ def write(tmp_path: Path, make_settings: Callable[..., Settings]) -> Write:
                 run,
                 settings,
             )
-        )  # fmt: skip
+        )
         verdict = json.loads(path.read_text("utf-8"), parse_constant=refuse)
         return verdict, Page(path.with_name("index.html").read_text("utf-8"))
 

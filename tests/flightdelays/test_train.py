@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from flightdelays import evaluation, registry, train
 from flightdelays.errors import CourseError, LakeError
 from flightdelays.runs import Window
-from flightdelays.settings import Settings, get_settings
+from flightdelays.settings import REPOSITORY, Settings, get_settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -37,16 +38,35 @@ def options(source: str, **changes: str) -> list[str]:
     return [f"--{name}={value}" for name, value in (values | changes).items()]
 
 
-def command(
-    arguments: list[str], settings: Settings, folder: Path
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flightdelays.train", *arguments],
-        env=os.environ | environment(settings),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture(scope="module", autouse=True)
+def commands(
+    candidate: dict[str, Any],
+    training_file: str,
+    settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """The command with good and with bad input, running while the other tests do.
+
+    With a copy of the MLflow database, for a file bears one writer at a time.
+    """
+    folder = tmp_path_factory.mktemp("pod")
+    shutil.copy(settings.mlflow_tracking_uri.removeprefix("sqlite:///"), folder / "mlflow.db")
+    own = settings.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db"})
+    started = {
+        source: subprocess.Popen(
+            [sys.executable, "-m", "flightdelays.train", *options(source, run="in a pod")],
+            env=os.environ | environment(own),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for source in (training_file, f"{settings.lake}/gone.parquet")
+    }
+    yield started
+    for process in started.values():
+        process.kill()
+        process.communicate()
 
 
 def test_a_candidate_says_what_it_is(
@@ -56,6 +76,7 @@ def test_a_candidate_says_what_it_is(
     assert candidate["rows"] == (rows["month"] < "2013-03").sum()
     assert candidate["seconds"] > 0
     run = registry.client(settings).get_run(candidate["run_id"])
+    assert not run.info.artifact_uri.startswith(str(REPOSITORY))  # or these tests would litter it
     assert run.data.params == {
         "train_from": "2013-01",
         "train_to": "2013-02",
@@ -67,26 +88,21 @@ def test_a_candidate_says_what_it_is(
 
 
 def test_training_twice_leaves_one_run_with_the_same_model(
-    candidate: dict[str, Any],
-    training_file: str,
-    window: Window,
-    settings: Settings,
-    rows: pd.DataFrame,
+    training_file: str, settings: Settings, rows: pd.DataFrame
 ) -> None:
     own = settings.model_copy(update={"experiment": "twice"})
-    train.train(training_file, window, "lightgbm", "one", own)
-    second = train.train(training_file, window, "lightgbm", "one", own)
+    february = Window("2013-02", "2013-02", "2013-03")
+    asked = rows.tail(1_000)
+    answers = []
+    for _ in range(2):
+        fitted = train.train(training_file, february, "logistic", "one", own)
+        answers.append(evaluation.predict(registry.load_model(fitted["address"], own), asked))
+    np.testing.assert_array_equal(*answers)
     service = registry.client(own)
     experiment = service.get_experiment_by_name("twice")
     assert experiment is not None
     runs = service.search_runs([experiment.experiment_id])
-    assert [run.info.run_id for run in runs] == [second["run_id"]]
-    asked = rows.tail(1_000)
-    first, again = (
-        evaluation.predict(registry.load_model(fitted["address"], own), asked)
-        for fitted in (candidate, second)
-    )
-    np.testing.assert_array_equal(again, first)
+    assert [run.info.run_id for run in runs] == [fitted["run_id"]]
 
 
 def test_a_training_set_that_is_gone_is_named(window: Window, settings: Settings) -> None:
@@ -103,29 +119,7 @@ def test_an_unknown_model_is_refused_before_any_run_is_logged(
     assert registry.client(own).get_experiment_by_name("never") is None
 
 
-def test_the_command_prints_its_result_as_json(
-    training_file: str, settings: Settings, tmp_path: Path
-) -> None:
-    own = settings.model_copy(update={"experiment": "pod"})
-    done = command(options(training_file), own, tmp_path)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert set(result) == {"run_id", "model", "address", "rows", "seconds"}
-    run = registry.client(own).get_run(result["run_id"])
-    assert run.data.tags["course.run"] == "in a pod"
-    assert run.info.status == "FINISHED"
-
-
-def test_the_command_ends_with_one_line_when_the_input_is_bad(
-    settings: Settings, tmp_path: Path
-) -> None:
-    done = command(options(f"{settings.lake}/gone.parquet"), settings, tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr == f"error: {settings.lake}/gone.parquet is not in the lake\n"
-
-
-# The same command in this process, for the faults that need no process of their own.
+# The command in this process, for the faults that need no process of their own.
 
 
 @pytest.fixture
@@ -195,3 +189,27 @@ def test_a_missing_option_is_a_mistake_in_using_the_command(
     code, _, error = invoke(options(training_file)[:-1])
     assert code == 2
     assert "--run" in error
+
+
+# The command as a pod runs it; started above.
+
+
+def test_the_command_prints_its_result_as_json(
+    commands: dict[str, subprocess.Popen[str]], training_file: str, candidate: dict[str, Any]
+) -> None:
+    process = commands[training_file]
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    result = json.loads(out)
+    assert set(result) == {"run_id", "model", "address", "rows", "seconds"}
+    assert result["run_id"] != candidate["run_id"]
+    assert (result["model"], result["rows"]) == ("lightgbm", candidate["rows"])
+
+
+def test_the_command_ends_with_one_line_when_the_input_is_bad(
+    commands: dict[str, subprocess.Popen[str]], settings: Settings
+) -> None:
+    gone = f"{settings.lake}/gone.parquet"
+    process = commands[gone]
+    assert process.communicate() == ("", f"error: {gone} is not in the lake\n")
+    assert process.returncode == 1
