@@ -1,5 +1,10 @@
 """Feature views: what became known when, against a second computation in pandas."""
 
+import ast
+import os
+import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -268,6 +273,30 @@ def test_a_view_that_is_absent_makes_its_month_stale(copied: Settings) -> None:
 def test_another_definition_of_late_makes_every_month_stale(copied: Settings) -> None:
     other = copied.model_copy(update={"late_minutes": 30})
     assert features.stale_months(other) == ["2013-01", "2013-02", "2013-03"]
+
+
+def test_another_query_makes_every_month_of_its_view_stale(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Asked of a copy of the package in which one SQL file was edited."""
+    package = shutil.copytree(Path(features.__file__).parent, tmp_path / "flightdelays")
+    code = f"""
+import json
+from flightdelays import features
+from flightdelays.settings import FEATURE_VIEWS, Settings
+settings = Settings(**json.loads({settings.model_dump_json()!r}))
+print({{view: len(features.stale_months(settings, [view])) for view in FEATURE_VIEWS}})
+"""
+    with (package / "sql" / "carrier_delays.sql").open("a") as query:
+        query.write("-- edited\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ast.literal_eval(done.stdout) == dict.fromkeys(FEATURE_VIEWS, 0) | {"carrier_delays": 3}
 
 
 @pytest.mark.parametrize("name", ["flights", "ticks", "prediction_rows", *FEATURE_VIEWS])
