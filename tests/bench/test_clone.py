@@ -54,7 +54,7 @@ class Clone:
 
     @property
     def config(self) -> Config:
-        return Config(home=self.folder / ".course")
+        return Config(COURSE_HOME=self.folder / ".course")
 
     @property
     def state(self) -> State:

@@ -7,8 +7,11 @@ stand in the fixtures, so that a test that needs none of them starts at once.
 
 import hashlib
 import http.server
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,9 +197,68 @@ def training_file(rows: pd.DataFrame, settings: Settings) -> str:
     return dataset.save(rows, "shared", settings)
 
 
+class Pod:
+    """What a pod that trains is given: settings as environment, the rest as options."""
+
+    @staticmethod
+    def environment(settings: Settings) -> dict[str, str]:
+        return {f"FLIGHTDELAYS_{key.upper()}": str(v) for key, v in settings.model_dump().items()}
+
+    @staticmethod
+    def options(source: str, **changes: str) -> list[str]:
+        values = {
+            "source": source,
+            "train-from": "2013-01",
+            "train-to": "2013-02",
+            "validation": "2013-03",
+            "model": "lightgbm",
+            "run": "in a pod",
+        }
+        return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
 @pytest.fixture(scope="package")
-def candidate(training_file: str, window: Window, settings: Settings) -> dict[str, Any]:
-    """LightGBM fitted on January and February and logged to MLflow."""
+def pod() -> type[Pod]:
+    return Pod
+
+
+@pytest.fixture(scope="package")
+def commands(
+    training_file: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """``python -m flightdelays.train`` with good and with bad input, by its source.
+
+    Each with an MLflow of its own, and running while other tests do: they take long to start.
+    """
+    started = {}
+    for source_file in (training_file, f"{settings.lake}/gone.parquet"):
+        folder = tmp_path_factory.mktemp("pod")
+        own = settings.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db"})
+        started[source_file] = subprocess.Popen(
+            [sys.executable, "-m", "flightdelays.train", *Pod.options(source_file)],
+            env=os.environ | Pod.environment(own),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    yield started
+    for process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="package")
+def candidate(
+    training_file: str,
+    window: Window,
+    settings: Settings,
+    commands: dict[str, subprocess.Popen[str]],
+) -> dict[str, Any]:
+    """LightGBM fitted on January and February and logged to MLflow.
+
+    Asks for the commands only so that they start early.
+    """
     from flightdelays.train import train
 
     return train(training_file, window, "lightgbm", "shared", settings)

@@ -1,10 +1,7 @@
 """Fitting one candidate, as a function and as the command that a pod runs."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,54 +16,6 @@ from flightdelays import evaluation, registry, train
 from flightdelays.errors import CourseError, LakeError
 from flightdelays.runs import Window
 from flightdelays.settings import REPOSITORY, Settings, get_settings
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as a pod gets them."""
-    return {f"FLIGHTDELAYS_{key.upper()}": str(v) for key, v in settings.model_dump().items()}
-
-
-def options(source: str, **changes: str) -> list[str]:
-    values = {
-        "source": source,
-        "train-from": "2013-01",
-        "train-to": "2013-02",
-        "validation": "2013-03",
-        "model": "lightgbm",
-        "run": "in a pod",
-    }
-    return [f"--{name}={value}" for name, value in (values | changes).items()]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def commands(
-    candidate: dict[str, Any],
-    training_file: str,
-    settings: Settings,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """The command with good and with bad input, running while the other tests do.
-
-    With a copy of the MLflow database, for a file bears one writer at a time.
-    """
-    folder = tmp_path_factory.mktemp("pod")
-    shutil.copy(settings.mlflow_tracking_uri.removeprefix("sqlite:///"), folder / "mlflow.db")
-    own = settings.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db"})
-    started = {
-        source: subprocess.Popen(
-            [sys.executable, "-m", "flightdelays.train", *options(source, run="in a pod")],
-            env=os.environ | environment(own),
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for source in (training_file, f"{settings.lake}/gone.parquet")
-    }
-    yield started
-    for process in started.values():
-        process.kill()
-        process.communicate()
 
 
 def test_a_candidate_says_what_it_is(
@@ -124,13 +73,13 @@ def test_an_unknown_model_is_refused_before_any_run_is_logged(
 
 @pytest.fixture
 def invoke(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, pod: Any
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     app = typer.Typer()
     app.command()(train.main)
 
     def act(arguments: list[str], **changes: str) -> tuple[int, str, str]:
-        for name, value in environment(settings.model_copy(update=changes)).items():
+        for name, value in pod.environment(settings.model_copy(update=changes)).items():
             monkeypatch.setenv(name, value)
         get_settings.cache_clear()
         done = CliRunner().invoke(app, arguments)
@@ -155,8 +104,9 @@ def test_each_fault_is_one_line_and_exit_code_one(
     message: str,
     training_file: str,
     invoke: Callable[..., tuple[int, str, str]],
+    pod: Any,
 ) -> None:
-    code, out, error = invoke(options(training_file, **change))
+    code, out, error = invoke(pod.options(training_file, **change))
     assert code == 1
     assert out == ""
     assert error.startswith(f"error: {message}")
@@ -164,34 +114,34 @@ def test_each_fault_is_one_line_and_exit_code_one(
 
 
 def test_mlflow_that_is_down_is_one_line_with_its_address(
-    training_file: str, free_address: str, invoke: Callable[..., tuple[int, str, str]]
+    training_file: str, free_address: str, invoke: Callable[..., tuple[int, str, str]], pod: Any
 ) -> None:
-    code, _, error = invoke(options(training_file), mlflow_tracking_uri=free_address)
+    code, _, error = invoke(pod.options(training_file), mlflow_tracking_uri=free_address)
     assert code == 1
     assert error.startswith(f"error: MLflow at {free_address} does not answer")
     assert error.count("\n") == 1
 
 
 def test_a_file_that_is_no_training_set_is_one_line(
-    settings: Settings, tmp_path: Path, invoke: Callable[..., tuple[int, str, str]]
+    settings: Settings, tmp_path: Path, invoke: Callable[..., tuple[int, str, str]], pod: Any
 ) -> None:
     path = tmp_path / "training_set.parquet"
     path.write_text("carrier,late\nUA,0\n")
-    code, _, error = invoke(options(str(path)))
+    code, _, error = invoke(pod.options(str(path)))
     assert code == 1
     assert error.startswith(f"error: {path} is not a readable Parquet file")
     assert error.count("\n") == 1
 
 
 def test_a_missing_option_is_a_mistake_in_using_the_command(
-    training_file: str, invoke: Callable[..., tuple[int, str, str]]
+    training_file: str, invoke: Callable[..., tuple[int, str, str]], pod: Any
 ) -> None:
-    code, _, error = invoke(options(training_file)[:-1])
+    code, _, error = invoke(pod.options(training_file)[:-1])
     assert code == 2
     assert "--run" in error
 
 
-# The command as a pod runs it; started above.
+# The command as a pod runs it: the fixture started it long ago.
 
 
 def test_the_command_prints_its_result_as_json(
