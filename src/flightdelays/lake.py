@@ -136,11 +136,18 @@ class Lake:
 
         The same table gives the same bytes, so the digest tells whether data changed.
         """
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        content = sink.getvalue()
+        content, digest = encode(table)
+        self.write_bytes(path, content)
+        return digest
+
+    def write_bytes(self, path: str, content: bytes | pa.Buffer) -> None:
+        """Write a file, whole or not at all."""
         self._write(path, content)
-        return hashlib.sha256(content).hexdigest()
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file; nothing happens if it is absent."""
+        if self._fs.exists(path):
+            self._fs.rm_file(path)
 
     def write_json(self, path: str, value: Any) -> None:
         """Write a JSON file, whole or not at all."""
@@ -179,6 +186,14 @@ class Lake:
                 f"cannot write {path}: {reason}. Give this user the right to write there, free "
                 "disk space, or set FLIGHTDELAYS_LAKE to another place"
             ) from error
+
+
+def encode(table: pa.Table) -> tuple[pa.Buffer, str]:
+    """An Arrow table as the bytes of a Parquet file, and their sha256."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue()
+    return content, hashlib.sha256(content).hexdigest()
 
 
 def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from flightdelays.errors import DataError, NotPublishedError
-from flightdelays.lake import month_number, open_lake
+from flightdelays.lake import encode, month_number, open_lake
 from flightdelays.settings import Settings, get_settings
 
 _UTC = pa.timestamp("us", tz="UTC")
@@ -72,12 +72,23 @@ def land(month: str, settings: Settings | None = None) -> dict[str, Any]:
                 f"{_source_file(name, settings)} has no rows of {month}: "
                 f"it covers {_coverage(table)}; pick a month of those"
             )
-    manifest: dict[str, Any] = {"month": month, "tables": {}, "warnings": _oddities(tables)}
-    for name, table in tables.items():
-        digest = lake.write_table(lake.partition(f"raw/{name}", month), table)
-        manifest["tables"][name] = {"rows": table.num_rows, "sha256": digest}
-    manifest["landed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    lake.write_json(lake.manifest("raw", month), manifest)
+    encoded = {name: encode(table) for name, table in tables.items()}
+    manifest: dict[str, Any] = {
+        "month": month,
+        "tables": {
+            name: {"rows": tables[name].num_rows, "sha256": digest}
+            for name, (_, digest) in encoded.items()
+        },
+        "warnings": _oddities(tables),
+        "landed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = lake.manifest("raw", month)
+    if lake.exists(path) and lake.read_json(path)["tables"] != manifest["tables"]:
+        # Until all of the new data are there, the month does not count as landed.
+        lake.remove_file(path)
+    for name, (content, _) in encoded.items():
+        lake.write_bytes(lake.partition(f"raw/{name}", month), content)
+    lake.write_json(path, manifest)
     return manifest
 
 

@@ -1,5 +1,6 @@
 """Landing: one month of the source comes into the lake whole, or is refused by name."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -295,6 +296,20 @@ except LakeError as error:
     assert done.stderr.startswith(f"cannot write {path}: File too large.")
     assert [file for file in Path(settings.lake).rglob("*") if file.is_file()] == []
     assert source.landed_months(settings) == []
+
+
+def test_a_month_cut_off_while_it_is_replaced_does_not_count_as_landed(place: Settings) -> None:
+    lake = open_lake(place)
+    blocked = Path(lake.partition("raw/weather", "2013-01")).parent
+    shutil.rmtree(blocked)
+    blocked.write_text("a file where a folder belongs")
+    edit("flights", lambda table: table.iloc[1:])(Path(place.source))
+    with pytest.raises(LakeError, match="raw/weather"):
+        source.land("2013-01", place)
+    assert source.landed_months(place) == []
+    blocked.unlink()
+    assert source.land("2013-01", place)["tables"]["flights"]["rows"] == 27_003
+    assert source.landed_months(place) == ["2013-01"]
 
 
 def test_a_lake_that_cannot_be_written_is_named(
