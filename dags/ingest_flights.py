@@ -9,7 +9,7 @@ replaces it: the partition is the same file, and nothing is appended.
 **How to start it.** `make demo` lands January to September 2013. By hand: trigger it with the
 parameter `month` set to, say, `2013-10`, or backfill a range with
 `ARGS="backfill create --dag-id ingest_flights --from-date 2013-10-01 --to-date 2013-12-31"`
-to `make airflow`.
+to `make airflow`. Unpause it first: the runs of a paused DAG wait.
 
 **When it fails.** The message names the file and the column, or the path. Wrong data fail at
 once and leave the lake as it was; nothing of the month is half-written. Mend the file, clear
