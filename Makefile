@@ -13,7 +13,9 @@ TWEETS := $(STATE)/data/tweets_GroundTruth.txt
 AIRFLOW_PORT ?=
 MLFLOW_PORT ?=
 SITE_PORT ?=
-export AIRFLOW_PORT MLFLOW_PORT SITE_PORT
+KAFKA_PORT ?=
+STATSD_PORT ?=
+export AIRFLOW_PORT MLFLOW_PORT SITE_PORT KAFKA_PORT STATSD_PORT
 
 # Only a Python that nobody asked for by name is replaced by a better one.
 ifeq ($(origin PYTHON),file)
@@ -23,7 +25,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor airflow clean test bench lint format
+.PHONY: help setup lock demo start stop status logs doctor airflow topics send clean test bench lint format
 
 ##@ Begin
 
@@ -38,7 +40,7 @@ demo: setup ## train on real flights in a real Airflow, with a verdict (MODEL=hi
 
 ##@ The stack on this machine
 
-start: setup ## start Airflow, MLflow, PostgreSQL (AIRFLOW_PORT=, MLFLOW_PORT=, SITE_PORT=)
+start: setup ## start Airflow, MLflow, Kafka, PostgreSQL (AIRFLOW_PORT=, MLFLOW_PORT=, KAFKA_PORT=, …)
 	@$(COURSE) start
 
 stop: setup ## stop it and verify that nothing is left
@@ -55,6 +57,14 @@ doctor: setup ## check this machine and the stack; each finding with what mends 
 
 airflow: setup ## Airflow's own command line in the stack (ARGS="dags list")
 	@$(COURSE) airflow $(ARGS)
+
+topics: setup ## the topics of the Kafka broker, and what lies in each
+	@$(COURSE) topics
+
+# The message reaches the command as it is, whatever quotes and spaces are in it.
+send: export MESSAGE := $(MESSAGE)
+send: setup ## send a message to a topic (TOPIC=ml.training.requests MESSAGE='{…}')
+	@$(COURSE) send "$(TOPIC)" "$$MESSAGE"
 
 clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)
 	@$(COURSE) clean $(if $(YES),--yes)

@@ -10,6 +10,7 @@ from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
 FLIGHTS = Asset(name="flights", uri="lake://raw/flights", group="data")
 FEATURES = Asset(name="features", uri="lake://features", group="data")
 STAGING_MODEL = Asset(name="staging_model", uri="registry://flight-delay/staging", group="model")
+CHAMPION_MODEL = Asset(name="champion_model", uri="registry://flight-delay/champion", group="model")
 
 
 class Tag(StrEnum):
@@ -19,6 +20,9 @@ class Tag(StrEnum):
     FEATURES = "features"
     TRAINING = "training"
     PRODUCTION = "production"
+    EVENTS = "events"
+    MONITORING = "monitoring"
+    KUBERNETES = "kubernetes"
 
 
 # Waiting mends a service that is down; it does not mend wrong data. So those fail at once.

@@ -122,6 +122,31 @@ def airflow(context: typer.Context) -> None:
 
 
 @app.command()
+def topics() -> None:
+    """List the topics of the Kafka broker with what lies in each."""
+    from course.kafka import overview
+    from course.stack import require_running
+
+    overview(require_running(load_config()))
+
+
+@app.command()
+def send(
+    topic: Annotated[str, typer.Argument(help="an existing topic: see `course topics`")],
+    message: Annotated[str, typer.Argument(help="the message, JSON for the topics of the course")],
+) -> None:
+    """Send one message to a Kafka topic and wait until the broker has it."""
+    from course.kafka import send as send_message
+    from course.stack import require_running
+
+    state = require_running(load_config())
+    place = send_message(state.bootstrap_servers, topic, message)
+    console.print(
+        f"Sent: {place['topic']}, partition {place['partition']}, offset {place['offset']}"
+    )
+
+
+@app.command()
 def tweets() -> None:
     """Fetch the rated tweets of exercise 1, if they are not there yet."""
     from course.tweets import fetch

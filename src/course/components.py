@@ -16,6 +16,7 @@ from course.supervision import GROUP
 
 NAMES = (
     "postgres",
+    "kafka",
     "mlflow",
     "api-server",
     "scheduler",
@@ -40,6 +41,11 @@ EXTRA = {
     "api-server": {"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "course.task_logs.LOGGING_CONFIG"},
     "scheduler": {"COURSE_WARM_IMPORTS": os.environ.get("COURSE_WARM_IMPORTS", WARM_IMPORTS)},
 }
+
+
+def names(state: State) -> tuple[str, ...]:
+    """The components of this stack: all, less the broker if another one is used."""
+    return tuple(name for name in NAMES if name != "kafka" or not state.kafka)
 
 
 class Program(BaseModel):
@@ -67,6 +73,7 @@ def programs(config: Config, state: State, postgres_bin: Path) -> list[Program]:
     host = ["--host", "127.0.0.1", "--port"]
     ports = {name: str(port) for name, port in state.ports.items()}
     commands = {
+        "kafka": [sys.executable, "-m", "course.broker", str(state.ports["kafka"])],
         "mlflow": [
             *(mlflow, "server", *host, ports["mlflow"], "--workers", "1"),
             *("--backend-store-uri", database_uri(state, "mlflow")),
@@ -106,7 +113,7 @@ def programs(config: Config, state: State, postgres_bin: Path) -> list[Program]:
                 # Idle, they end within a second; else they would wait for whatever still runs.
                 stopwait=5 if name in ("scheduler", "triggerer") else 10,
             )
-            for name in NAMES
+            for name in names(state)
             if name != "postgres"
         ),
     ]

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 """Folder of the commands of this environment (``airflow``, ``mlflow``, ``supervisord``)."""
 
-DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "site": 8090}
+DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "site": 8090, "kafka": 9092, "statsd": 8125}
 
 
 class Config(BaseSettings):
@@ -27,6 +27,13 @@ class Config(BaseSettings):
     airflow_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="AIRFLOW_PORT")
     mlflow_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="MLFLOW_PORT")
     site_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="SITE_PORT")
+    kafka_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="KAFKA_PORT")
+    statsd_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="STATSD_PORT")
+    bootstrap_servers: str = Field(
+        default="",
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="a Kafka broker to use in place of the stack's own",
+    )
     start_timeout: int = Field(
         default=300, ge=10, validation_alias="COURSE_START_TIMEOUT", description="seconds"
     )
@@ -39,7 +46,18 @@ class Config(BaseSettings):
     @property
     def wanted_ports(self) -> dict[str, int | None]:
         """The port that the person asked for, by service; None where any will do."""
-        return {"airflow": self.airflow_port, "mlflow": self.mlflow_port, "site": self.site_port}
+        return {
+            "airflow": self.airflow_port,
+            "mlflow": self.mlflow_port,
+            "site": self.site_port,
+            "kafka": self.kafka_port,
+            "statsd": self.statsd_port,
+        }
+
+    @property
+    def incoming(self) -> Path:
+        """Folder in which training requests arrive as files."""
+        return self.root / "incoming"
 
     @property
     def logs(self) -> Path:

@@ -52,6 +52,33 @@ def write_passwords(config: Config, state: State) -> None:
     write_atomic(passwords_file(config), content, mode=0o600)
 
 
+def connections(config: Config, state: State) -> dict[str, str]:
+    """Airflow's connections; one to Kafka for each group of consumers. A caller's own win."""
+    kafka = {"bootstrap.servers": state.bootstrap_servers}
+
+    def consumer(group: str) -> dict[str, object]:
+        return {
+            "conn_type": "kafka",
+            "extra": {
+                **kafka,
+                "group.id": group,
+                # Whoever reads commits, once what was read is safe.
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                # How long a group waits for a member that died without a word.
+                "session.timeout.ms": 6000,
+            },
+        }
+
+    found: dict[str, dict[str, object]] = {
+        "kafka_default": {"conn_type": "kafka", "extra": kafka},
+        "kafka_retrain_on_event": consumer("retrain_on_event"),
+        "kafka_await_training_request": consumer("await_training_request"),
+        "fs_incoming": {"conn_type": "fs", "extra": {"path": str(config.incoming)}},
+    }
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in found.items()}
+
+
 def _own(config: Config, state: State) -> dict[str, str]:
     """Values that make the stack this stack; they win over the environment of the caller."""
     airflow = state.url("airflow")
@@ -80,6 +107,11 @@ def _own(config: Config, state: State) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": airflow,
         "AIRFLOW__API__SECRET_KEY": state.api_secret.get_secret_value(),
         "AIRFLOW__API_AUTH__JWT_SECRET": state.jwt_secret.get_secret_value(),
+        "KAFKA_BOOTSTRAP_SERVERS": state.bootstrap_servers,
+        # Sent by UDP: nobody needs to listen, and whoever does gets them.
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(state.ports["statsd"]),
     }
 
 
@@ -93,6 +125,8 @@ def _places(config: Config, state: State) -> dict[str, str]:
         "FLIGHTDELAYS_FEAST_REGISTRY": str(root / "feast" / "registry.db"),
         "FLIGHTDELAYS_FEAST_ONLINE": str(root / "feast" / "online.db"),
         "FLIGHTDELAYS_MLFLOW_TRACKING_URI": state.url("mlflow"),
+        "FLIGHTDELAYS_OPTUNA_STORAGE": database_uri(state, "optuna"),
+        "FLIGHTDELAYS_INCOMING": str(config.incoming),
     }
 
 
@@ -105,6 +139,7 @@ def stack_environment(config: Config, state: State) -> dict[str, str]:
     return {
         **TUNABLE,
         **_places(config, state),
+        **connections(config, state),
         **inherited,
         **_own(config, state),
         "PATH": path,

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import httpx
 
-from course import postgres
+from course import kafka, postgres
 from course.api import Airflow, AirflowError
-from course.components import NAMES
+from course.components import names
 from course.state import State
 from course.supervision import ComponentStatus, Supervisor
 
@@ -34,6 +34,7 @@ class Health:
         supervised = {status.name: status for status in self.statuses()}
         found = {
             "postgres": "" if postgres.answers(self._state) else "does not take connections",
+            "kafka": "" if kafka.answers(self._state) else "does not answer, or lacks its topics",
             "mlflow": self._page(f"{self._state.url('mlflow')}/health"),
             **self._airflow_parts(since),
             "site": self._page(self._state.url("site") + "/"),
@@ -41,7 +42,7 @@ class Health:
         for name, status in supervised.items():
             if not status.running:
                 found[name] = f"its process is {status.state.lower()}"
-        return {name: found[name] for name in NAMES}
+        return {name: found[name] for name in names(self._state)}
 
     def statuses(self) -> list[ComponentStatus]:
         """What the supervisor says."""

@@ -19,7 +19,7 @@ LONGEST_SOCKET = "supervisor.sock.4194304"
 WHEEL_USER = "pgserver"
 """PostgreSQL refuses to run as root; the wheel then runs it as this user, which it creates."""
 
-DATABASES = ("airflow", "mlflow")
+DATABASES = ("airflow", "mlflow", "optuna")
 
 
 def data_folder(config: Config) -> Path:

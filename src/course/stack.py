@@ -73,8 +73,9 @@ def start(config: Config, say: Say) -> tuple[State, bool]:
             )
             if note:
                 say(note)
-        for folder in ("airflow", "mlflow", "lake", "site", "feast", "logs"):
+        for folder in ("airflow", "mlflow", "lake", "site", "feast", "incoming", "logs"):
             (config.root / folder).mkdir(parents=True, exist_ok=True)
+        state.kafka = config.bootstrap_servers
         programs = postgres.initialise(config)
         state.runtime = postgres.runtime_folder(config, state.runtime)
         save_state(config, state)
@@ -88,7 +89,12 @@ def start(config: Config, say: Say) -> tuple[State, bool]:
 
 
 def refuse_moved_ports(config: Config, state: State) -> None:
-    """Say so when a port is asked for that the running stack does not use."""
+    """Say so when a port or a broker is asked for that the running stack does not use."""
+    if config.bootstrap_servers and config.bootstrap_servers != state.bootstrap_servers:
+        raise CourseError(
+            f"The stack is running, with the Kafka broker at {state.bootstrap_servers}.",
+            f"make stop, then make start KAFKA_BOOTSTRAP_SERVERS={config.bootstrap_servers}",
+        )
     for service, wanted in config.wanted_ports.items():
         if wanted is not None and wanted != state.ports[service]:
             variable = f"{service.upper()}_PORT"

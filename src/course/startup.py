@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from course import postgres
 from course.api import Airflow
-from course.components import NAMES
+from course.components import names
 from course.config import BIN, Config
 from course.errors import CourseError
 from course.health import Health
@@ -37,10 +37,10 @@ def bring_up(config: Config, state: State, environment: dict[str, str], say: Say
     postgres.create_databases(state)
     say("PostgreSQL answers")
     # MLflow creates its tables while Airflow migrates its own: two cores, two databases.
-    for name in ("mlflow", "site"):
+    for name in ("mlflow", "site", *(["kafka"] if not state.kafka else [])):
         supervisor.start_component(name)
     _migrate(config, state, environment, say)
-    for name in NAMES:
+    for name in names(state):
         supervisor.start_component(name)
     _wait_for_health(config, state, since, say)
     _ensure_pools(state)

@@ -23,6 +23,7 @@ class State(BaseModel):
     id: str = Field(default_factory=lambda: secrets.token_hex(8))
     ports: dict[str, int] = Field(default_factory=dict)
     runtime: Path | None = Field(default=None, description="short folder of the Unix sockets")
+    kafka: str = Field(default="", description="broker of somebody else's; empty: our own")
     migrated: str = Field(default="", description="Airflow version the database was migrated to")
     fernet_key: SecretStr = Field(default_factory=lambda: SecretStr(Fernet.generate_key().decode()))
     # Airflow asks for at least 64 bytes to sign HS512 tokens.
@@ -37,6 +38,11 @@ class State(BaseModel):
     def url(self, service: str) -> str:
         """Address of a service for a browser, without a trailing slash."""
         return f"http://127.0.0.1:{self.ports[service]}"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Address of the Kafka broker, as its clients want it."""
+        return self.kafka or f"127.0.0.1:{self.ports['kafka']}"
 
 
 def state_file(config: Config) -> Path:

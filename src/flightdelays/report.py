@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from flightdelays.gate import gate
 from flightdelays.lake import Lake, file_name
+from flightdelays.pages import only_svg
 from flightdelays.runs import Window
 from flightdelays.settings import Settings, address, get_settings
 
@@ -78,7 +79,7 @@ def render(verdict: dict[str, Any], folder: Path) -> str:
     # The plots are matplotlib's own drawings of numbers; names from outside are only in `verdict`.
     page: str = environment.from_string(template.read_text("utf-8")).render(
         verdict=verdict,
-        plots=[(title, Markup(_only_svg(svg))) for title, svg in plots],  # noqa: S704
+        plots=[(title, Markup(only_svg(svg))) for title, svg in plots],  # noqa: S704
     )
     return page
 
@@ -86,8 +87,3 @@ def render(verdict: dict[str, Any], folder: Path) -> str:
 def report_folder(run: str, settings: Settings) -> Path:
     """Where a run's report and plots are kept for people to open."""
     return Path(settings.site) / FOLDER / file_name(run)
-
-
-def _only_svg(text: str) -> str:
-    """The ``<svg>`` element of a file, without the XML declaration that HTML does not know."""
-    return text[text.index("<svg") :]

@@ -62,6 +62,17 @@ class Settings(BaseSettings):
     experiment: str = Field(default="flight-delays", description="MLflow experiment")
     model_name: str = Field(default="flight-delay", description="MLflow registered model")
 
+    optuna_storage: str = Field(
+        default=f"sqlite:///{STATE / 'optuna.db'}", description="database of the Optuna studies"
+    )
+    incoming: str = Field(
+        default=str(STATE / "incoming"), description="folder in which training requests arrive"
+    )
+    markets: str = Field(
+        default=str(REPOSITORY / "dags" / "market_models.yaml"),
+        description="file that lists the markets, one DAG each",
+    )
+
     late_minutes: int = Field(
         default=15, description="a flight is late if it arrives more than this many minutes late"
     )
@@ -70,6 +81,12 @@ class Settings(BaseSettings):
     )
     gate_auc: float = Field(default=0.74, ge=0, le=1, description="least ROC AUC to deploy")
     gate_pr_auc: float = Field(default=0.40, ge=0, le=1, description="least PR-AUC to deploy")
+    drift_auc_fall: float = Field(
+        default=0.03, gt=0, le=1, description="fall of the champion's AUC that asks for retraining"
+    )
+    drift_psi: float = Field(
+        default=0.2, gt=0, description="population stability index that counts as drift"
+    )
     threads: int = Field(
         default=1, ge=1, description="threads of one training; parallel tasks share the cores"
     )

@@ -29,7 +29,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def state(config: Config) -> State:
     """The remembered state of a stack that is not running."""
     state = State(
-        ports={"airflow": 18080, "mlflow": 15000, "site": 18090}, runtime=config.root / "run"
+        ports={"airflow": 18080, "mlflow": 15000, "site": 18090, "kafka": 19092, "statsd": 18125},
+        runtime=config.root / "run",
     )
     save_state(config, state)
     return state
