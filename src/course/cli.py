@@ -140,10 +140,8 @@ def send(
     from course.stack import require_running
 
     state = require_running(load_config())
-    place = send_message(state.bootstrap_servers, topic, message)
-    console.print(
-        f"Sent: {place['topic']}, partition {place['partition']}, offset {place['offset']}"
-    )
+    sent = send_message(state.bootstrap_servers, topic, message)
+    console.print(f"Sent: {topic}, partition {sent['partition']}, offset {sent['offset']}")
 
 
 @app.command()

@@ -48,7 +48,7 @@ def create_topics(servers: str, timeout: float = 10) -> None:
 
 
 def send(servers: str, topic: str, message: str, timeout: float = 10) -> dict[str, Any]:
-    """Send one message and wait until the broker has it; returns topic, partition and offset.
+    """Send one message and wait until the broker has it; returns partition and offset.
 
     Raises CourseError if the topic does not exist or nobody answers within ``timeout`` seconds.
     """
@@ -68,7 +68,7 @@ def send(servers: str, topic: str, message: str, timeout: float = 10) -> dict[st
         if error is not None:
             outcome["error"] = str(error)
         else:
-            outcome.update(topic=topic, partition=record.partition(), offset=record.offset())
+            outcome.update(partition=record.partition(), offset=record.offset())
 
     producer = Producer({"bootstrap.servers": servers, "message.timeout.ms": int(timeout * 1000)})
     producer.produce(topic, value=message.encode(), on_delivery=delivered)

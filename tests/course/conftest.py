@@ -15,7 +15,8 @@ from course.state import State, save_state
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("COURSE_", "FLIGHTDELAYS_", "AIRFLOW")) or name.endswith("_PORT"):
+        ours = name.startswith(("COURSE_", "FLIGHTDELAYS_", "AIRFLOW", "KAFKA_"))
+        if ours or name.endswith("_PORT"):
             monkeypatch.delenv(name)
 
 
@@ -28,10 +29,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 @pytest.fixture
 def state(config: Config) -> State:
     """The remembered state of a stack that is not running."""
-    state = State(
-        ports={"airflow": 18080, "mlflow": 15000, "site": 18090, "kafka": 19092, "statsd": 18125},
-        runtime=config.root / "run",
-    )
+    ports = {"airflow": 18080, "mlflow": 15000, "site": 18090, "kafka": 19092, "statsd": 18125}
+    state = State(ports=ports, runtime=config.root / "run")
     save_state(config, state)
     return state
 

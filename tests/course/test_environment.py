@@ -29,9 +29,12 @@ def test_every_place_of_the_ml_code_is_inside_the_stack(config: Config, state: S
         "FLIGHTDELAYS_FEAST_REGISTRY",
         "FLIGHTDELAYS_FEAST_ONLINE",
         "FLIGHTDELAYS_MLFLOW_TRACKING_URI",
+        "FLIGHTDELAYS_OPTUNA_STORAGE",
+        "FLIGHTDELAYS_INCOMING",
     }
+    database = f"postgresql+psycopg2://postgres:@/optuna?host={state.runtime}"
     for value in places.values():
-        assert value.startswith((str(config.root), "http://127.0.0.1:"))
+        assert value.startswith((str(config.root), "http://127.0.0.1:", database))
 
 
 def test_own_commands_do_not_carry_the_marker(config: Config, state: State) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from course import postgres
 from course.api import Airflow
-from course.config import REPOSITORY, Config
+from course.config import DEFAULT_PORTS, REPOSITORY, Config
 from course.environment import client_environment
 from course.health import EVER, Health
 from course.ports import any_free
@@ -107,8 +107,12 @@ def stack() -> Iterator[LiveStack]:
                 patch.delenv(name)
         patch.setenv("COURSE_HOME", str(home))
         patch.setenv("COURSE_DAGS_FOLDER", str(REPOSITORY / "dags"))
-        for service in ("AIRFLOW", "MLFLOW", "SITE"):
-            patch.setenv(f"{service}_PORT", str(any_free()))
+        for service in DEFAULT_PORTS:
+            patch.setenv(f"{service.upper()}_PORT", str(any_free()))
+        # A copy, to which a test can add a feature.
+        features = home / "feature_repo"
+        shutil.copytree(REPOSITORY / "feature_repo", features)
+        patch.setenv("FLIGHTDELAYS_FEATURE_REPO", str(features))
         bundles = [
             {"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}},
             {"name": "live", "classpath": BUNDLE, "kwargs": {"path": str(LIVE_DAGS)}},
