@@ -35,8 +35,8 @@ help: ## list the commands
 
 setup: $(STAMP) $(TWEETS) ## create the environment from the lock (the others do it by themselves)
 
-demo: setup ## train on real flights in a real Airflow, with a verdict (MODEL=hist_gradient)
-	@$(COURSE) demo $(if $(MODEL),--model "$(MODEL)")
+demo: setup ## train on real flights in a real Airflow, with a verdict (MODEL=…), or show any pipeline (DAG=…)
+	@$(COURSE) demo $(if $(DAG),"$(DAG)") $(if $(MODEL),--model "$(MODEL)") $(if $(ANSWER),--answer "$(ANSWER)")
 
 ##@ The stack on this machine
 

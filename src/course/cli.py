@@ -145,6 +145,18 @@ def send(
 
 
 @app.command()
+def pictures(
+    dags: Annotated[list[str], typer.Argument(help="DAG ids; each must have run")],
+) -> None:
+    """Renew the README's pictures of pipelines from their last runs in the stack."""
+    from course.pictures import take
+    from course.stack import require_running
+
+    for path in take(require_running(load_config()), dags):
+        console.print(path, soft_wrap=True)
+
+
+@app.command()
 def tweets() -> None:
     """Fetch the rated tweets of exercise 1, if they are not there yet."""
     from course.tweets import fetch
@@ -163,11 +175,16 @@ def doctor() -> None:
 
 @app.command()
 def demo(
+    dag: Annotated[str, typer.Argument(help="the pipeline to run")] = "train_delay_model",
     model: Annotated[
         str, typer.Option(help="the model to train; the pipeline's own if left out")
     ] = "",
+    answer: Annotated[
+        str, typer.Option(help="yes or no, for a pipeline that asks a person; asks you if left out")
+    ] = "",
 ) -> None:
-    """Train on real flights in a real Airflow and show the verdict."""
+    """Run a pipeline on real flights in a real Airflow and show its verdict."""
     from course.demo import run_demo
+    from course.recipes import Options
 
-    run_demo(load_config(), model)
+    run_demo(load_config(), dag, Options(model=model, answer=answer))

@@ -28,9 +28,12 @@ class Step(BaseModel):
 
 
 def label(task: dict[str, Any]) -> str:
-    """Name of a task instance, with its index if it is mapped."""
+    """Name of a task instance, with the name of its map index, or its number, if it is mapped."""
     name = str(task["task_id"])
-    return name if task["map_index"] < 0 else f"{name}[{task['map_index']}]"
+    if task["map_index"] < 0:
+        return name
+    # Before it is rendered, and for DAGs without a template, there is only the number.
+    return f"{name}[{task['rendered_map_index'] or task['map_index']}]"
 
 
 class View:

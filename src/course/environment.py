@@ -3,11 +3,13 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from course.config import BIN, Config
 from course.files import write_atomic
 from course.processes import STACK
 from course.state import ADMIN, State
+from flightdelays.settings import Settings
 
 SECRET_WORDS = ("SECRET", "FERNET", "PASSWORD", "TOKEN", "KEY", "SQL_ALCHEMY_CONN", "CONN_")
 
@@ -153,6 +155,16 @@ def client_environment(config: Config, state: State) -> dict[str, str]:
     environment = stack_environment(config, state)
     del environment[STACK]
     return environment
+
+
+def ml_settings(config: Config, state: State) -> Settings:
+    """The settings that the tasks of the stack have."""
+    own: dict[str, Any] = {
+        name.removeprefix("FLIGHTDELAYS_").lower(): value
+        for name, value in client_environment(config, state).items()
+        if name.startswith("FLIGHTDELAYS_")
+    }
+    return Settings(**own)
 
 
 def exports(config: Config, state: State, *, secrets: bool) -> dict[str, str]:

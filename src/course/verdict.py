@@ -1,12 +1,16 @@
-"""The verdict of a training run: what it measured, and whether the model was deployed."""
+"""What a pipeline found: the verdict on a model, or the page that any other pipeline writes."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from course.console import console
 from course.errors import CourseError
+from flightdelays.pages import show as cell
 
 METRICS = {"auc": "AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
 
@@ -49,6 +53,15 @@ class Verdict(BaseModel):
             raise CourseError(
                 f"The verdict {path} cannot be read: {error}", "make doctor, then: make demo"
             ) from error
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Pages about it."""
+        return {"Data Docs": self.data_docs_url, "Report": self.report_url}
+
+    def show(self) -> None:
+        """Print it as a table."""
+        show(self)
 
     @property
     def headline(self) -> str:
@@ -95,3 +108,52 @@ def show(verdict: Verdict) -> None:
     for reason in verdict.because:
         console.print(f"  because {reason}", markup=False, soft_wrap=True)
     console.print()
+
+
+class PageTable(BaseModel):
+    """A table of a page."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | None]]
+
+
+class Page(BaseModel):
+    """What ``flightdelays.pages.write`` leaves: the verdict of every pipeline but the training."""
+
+    dag_id: str
+    run_id: str
+    headline: str
+    facts: list[str]
+    tables: dict[str, PageTable] = {}
+    data: dict[str, Any] = {}
+    report_url: str = ""
+
+    @classmethod
+    def read(cls, path: str) -> "Page":
+        """Read the file that the report task wrote."""
+        try:
+            return cls.model_validate_json(Path(path).read_text())
+        except (OSError, ValidationError) as error:
+            raise CourseError(
+                f"The verdict {path} cannot be read: {error}", "make doctor, then: make demo"
+            ) from error
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Pages about it."""
+        return {"Report": self.report_url} if self.report_url else {}
+
+    def show(self) -> None:
+        """Print headline, tables and facts."""
+        console.print()
+        for title, content in self.tables.items():
+            table = Table(title=title, title_justify="left")
+            for number, column in enumerate(content.columns):
+                table.add_column(Text(column), justify="right" if number else "left")
+            for row in content.rows:
+                table.add_row(*(Text(cell(value)) for value in row))
+            console.print(table)
+        console.print(f"[bold]{escape(self.headline)}[/]", soft_wrap=True)
+        for fact in self.facts:
+            console.print(f"  {fact}", markup=False, soft_wrap=True)
+        console.print()

@@ -10,9 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from course.sandbox import Sandbox, sandbox
+
 RESULTS = Path(__file__).with_name("results.json")
 
 Record = Callable[[str, float, str, str], None]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Sandbox]:
+    """A healthy stack of its own, idle but for what a benchmark starts."""
+    with sandbox() as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,127 +1,23 @@
-"""One real stack for all live tests, apart from the person's own: other folder, other ports."""
+"""One real stack for all live tests."""
 
 import json
-import os
-import shutil
-import signal
-import tempfile
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 
-from course import postgres
-from course.api import Airflow
-from course.config import DEFAULT_PORTS, REPOSITORY, Config
-from course.environment import client_environment
-from course.health import EVER, Health
-from course.ports import any_free
-from course.processes import find
-from course.stack import start, stop
-from course.state import State, require_state
-from course.supervision import Supervisor
+from course.sandbox import Sandbox, sandbox
 
 LIVE_DAGS = Path(__file__).parent / "dags"
 BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
-PATIENCE = 180
-
-
-class LiveStack:
-    """A running stack, with what a test needs to look at it and to break it."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.home = config.root
-
-    @property
-    def state(self) -> State:
-        """Its ports and secrets."""
-        return require_state(self.config)
-
-    @property
-    def api(self) -> Airflow:
-        """A client of its Airflow."""
-        return Airflow.of(self.state)
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Environment for a command that works on this stack."""
-        return client_environment(self.config, self.state)
-
-    def start(self) -> bool:
-        """Start it; False if it was running."""
-        return start(self.config, print)[1]
-
-    def stop(self) -> None:
-        """Stop it."""
-        stop(self.config, print)
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process of it."""
-        return find(self.state.id, database=postgres.data_folder(self.config))
-
-    def pids(self, component: str) -> set[int]:
-        """Processes of a component, tasks included."""
-        if component == "postgres":
-            folder = str(postgres.data_folder(self.config))
-            return {p.pid for p in self.processes() if p.name() == "postgres" and p.cwd() == folder}
-        return {process.pid for process in find(self.state.id, component)}
-
-    def main_pid(self, component: str) -> int:
-        """The process that the supervisor started."""
-        statuses = Supervisor(self.state).statuses()
-        return next(status.pid for status in statuses if status.name == component)
-
-    def kill(self, component: str, number: signal.Signals = signal.SIGKILL) -> datetime:
-        """Send a signal to the main process of a component; return when."""
-        moment = datetime.now(UTC)
-        os.kill(self.main_pid(component), number)
-        return moment
-
-    def restart(self, component: str) -> None:
-        """Stop and start a component as the supervisor does, and wait until it is healthy."""
-        moment = datetime.now(UTC)
-        Supervisor(self.state).restart_component(component)
-        self.wait_healthy(moment)
-
-    def wait_healthy(self, since: datetime = EVER) -> None:
-        """Wait until every component has shown that it works after ``since``."""
-        health = Health(self.state)
-        deadline = time.monotonic() + PATIENCE
-        while any((wrong := health.check(since)).values()):
-            assert time.monotonic() < deadline, f"not healthy after {PATIENCE} s: {wrong}"
-            time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[LiveStack]:
+def stack() -> Iterator[Sandbox]:
     """A healthy stack with the DAGs of the repository and those of this folder."""
-    # The socket paths must be short, which pytest's own folders are not.
-    home = Path(tempfile.mkdtemp(prefix="live-"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("COURSE_", "FLIGHTDELAYS_", "AIRFLOW_")):
-                patch.delenv(name)
-        patch.setenv("COURSE_HOME", str(home))
-        patch.setenv("COURSE_DAGS_FOLDER", str(REPOSITORY / "dags"))
-        for service in DEFAULT_PORTS:
-            patch.setenv(f"{service.upper()}_PORT", str(any_free()))
-        # A copy, to which a test can add a feature.
-        features = home / "feature_repo"
-        shutil.copytree(REPOSITORY / "feature_repo", features)
-        patch.setenv("FLIGHTDELAYS_FEATURE_REPO", str(features))
-        bundles = [
-            {"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}},
-            {"name": "live", "classpath": BUNDLE, "kwargs": {"path": str(LIVE_DAGS)}},
-        ]
-        patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-        running = LiveStack(Config())
-        try:
-            running.start()
-            yield running
-        finally:
-            running.stop()
-            shutil.rmtree(home)
+    bundles = [
+        {"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}},
+        {"name": "live", "classpath": BUNDLE, "kwargs": {"path": str(LIVE_DAGS)}},
+    ]
+    with sandbox(AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles)) as running:
+        yield running

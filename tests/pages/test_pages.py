@@ -85,9 +85,11 @@ def test_every_path_in_code_exists(page: Path) -> None:
 @each_page
 def test_every_airflow_version_is_the_locked_one(page: Path) -> None:
     requirements = (REPOSITORY / "requirements.in").read_text("utf-8")
-    (locked,) = re.findall(r"^apache-airflow==(\S+)$", requirements, re.M)
+    (locked,) = re.findall(r"^apache-airflow\[statsd\]==(\S+)$", requirements, re.M)
     assert set(VERSION.findall(page.read_text("utf-8"))) <= {locked}
-    assert f"apache-airflow=={locked} " in (REPOSITORY / "requirements.txt").read_text("utf-8")
+    assert f"apache-airflow[statsd]=={locked} " in (REPOSITORY / "requirements.txt").read_text(
+        "utf-8"
+    )
 
 
 @each_page
