@@ -63,7 +63,8 @@ topics: setup ## the topics of the Kafka broker, and what lies in each
 
 # The message reaches the command as it is, whatever quotes and spaces are in it.
 send: export MESSAGE := $(MESSAGE)
-send: setup ## send a message to a topic (TOPIC=ml.training.requests MESSAGE='{…}')
+send: TOPIC ?= ml.training.requests
+send: setup ## send a message to a Kafka topic (MESSAGE='{…}', TOPIC=ml.training.requests)
 	@$(COURSE) send "$(TOPIC)" "$$MESSAGE"
 
 clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)

@@ -1,8 +1,9 @@
 """Feast's view of the features: what is known about an origin, a carrier, an aircraft, and when.
 
-The tables are built by the DAG ``build_features`` (SQL in ``src/flightdelays/sql``). A
-time-to-live (TTL) says how old a fact may be at prediction time and still be used; past it
-the feature is missing, which every model of the course understands.
+Each view has its query beside this file, ``<view>.sql``; the tables are built by the DAGs
+``build_features`` and ``backfill_feature``. README.md tells how to add a feature. A time-to-live
+(TTL) says how old a fact may be at prediction time and still be used; past it the feature is
+missing, which every model of the course understands.
 """
 
 from datetime import timedelta

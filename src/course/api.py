@@ -189,6 +189,13 @@ class Airflow:
         )
         return self.request("GET", path, params={"deserialize": True})["value"]
 
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that asks a person."""
+        path = _path(
+            "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "-1", "hitlDetails"
+        )
+        self.request("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+
     def log(self, task: Json) -> list[str]:
         """Lines of the last try of a task instance, as returned by ``task_instances``."""
         path = _path(

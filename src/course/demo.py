@@ -10,7 +10,7 @@ from course.console import console, show_addresses
 from course.demo_view import View
 from course.errors import CourseError
 from course.files import write_atomic
-from course.recipes import RECIPES, Options
+from course.recipes import ANSWERS, RECIPES, Options
 from course.session import TRAIN, Session
 from course.stack import start
 from flightdelays.settings import MODELS
@@ -57,6 +57,11 @@ def _check(dag_id: str, options: Options) -> None:
         raise CourseError(
             f"There is no demo of {dag_id!r}; there are {', '.join(RECIPES)}.",
             f"make demo DAG={TRAIN}",
+        )
+    if options.answer and options.answer not in ANSWERS:
+        raise CourseError(
+            f"{options.answer!r} is no answer; there are {' and '.join(ANSWERS)}.",
+            f"make demo DAG={dag_id} ANSWER=yes",
         )
     if options.model and options.model not in MODELS:
         raise CourseError(

@@ -1,6 +1,8 @@
 """What a person sees while the demo works: a live picture, or plain lines where there is none."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +60,15 @@ class View:
     ) -> None:
         if console.is_terminal:
             self._live.stop()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        if console.is_terminal:
+            self._live.stop()
+        yield
+        if console.is_terminal:
+            self._live.start()
 
     def begin(self, title: str) -> None:
         """A step starts."""

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from course.config import BIN, Config
 from course.files import write_atomic
@@ -57,6 +58,8 @@ def write_passwords(config: Config, state: State) -> None:
 def connections(config: Config, state: State) -> dict[str, str]:
     """Airflow's connections; one to Kafka for each group of consumers. A caller's own win."""
     kafka = {"bootstrap.servers": state.bootstrap_servers}
+    # Another address here, and the alerts reach a webhook, Slack, e-mail, …
+    alerts = config.root / "alerts.jsonl"
 
     def consumer(group: str) -> dict[str, object]:
         return {
@@ -76,6 +79,10 @@ def connections(config: Config, state: State) -> dict[str, str]:
         "kafka_default": {"conn_type": "kafka", "extra": kafka},
         "kafka_retrain_on_event": consumer("retrain_on_event"),
         "kafka_await_training_request": consumer("await_training_request"),
+        "apprise_default": {
+            "conn_type": "apprise",
+            "extra": {"config": {"path": f"jsonl://localhost{quote(str(alerts))}", "tag": "all"}},
+        },
         "fs_incoming": {"conn_type": "fs", "extra": {"path": str(config.incoming)}},
     }
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in found.items()}

@@ -1,5 +1,6 @@
 """What the demos have in common: pipelines found, months landed, features built, runs followed."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -173,6 +174,29 @@ class Session:
         page = Page.read(self.airflow.xcom(dag_id, run_id, REPORT))
         self.view.end(page.headline)
         return page
+
+    def end_of(self, dag_id: str, run_id: str) -> str:
+        """Follow a run that may fail; its state at the end."""
+        while True:
+            state = str(self.airflow.run(dag_id, run_id)["state"])
+            self.view.tasks(self.airflow.task_instances(dag_id, run_id))
+            if state in FINISHED:
+                return state
+            time.sleep(1)
+
+    def ended(self, dag_id: str, backfill: dict[str, Any], number: int) -> list[str] | None:
+        """Ids of the runs of a backfill, in order, once there are ``number`` that have ended."""
+        created = datetime.fromisoformat(backfill["created_at"])
+        runs = [
+            run
+            for run in self.airflow.runs(dag_id, run_type="backfill", order_by="run_after")
+            if run["end_date"] and datetime.fromisoformat(run["end_date"]) > created
+        ]
+        for run in runs:
+            if run["state"] == "failed":
+                raise failure(self.airflow, self.base, dag_id, run["dag_run_id"])
+        self.view.detail(f"{len(runs)} of {number} months")
+        return [str(run["dag_run_id"]) for run in runs] if len(runs) == number else None
 
     def run_since(self, dag_id: str, moment: datetime, seconds: float = 120) -> str:
         """The first run of a DAG that was created after ``moment``."""

@@ -153,6 +153,28 @@ class Lake:
         """Write a JSON file, whole or not at all."""
         self._write(path, json.dumps(value, indent=2, sort_keys=True).encode())
 
+    def create_json(self, path: str, value: Any) -> bool:
+        """Write a JSON file unless it is there; of several that try at once one succeeds.
+
+        Returns whether it was written. A folder decides it in one step; an object store does if
+        its fsspec driver has exclusive writes, and otherwise looks first and then writes.
+        """
+        content = json.dumps(value, indent=2, sort_keys=True).encode()
+        try:
+            if self.is_local:
+                _create_file(Path(path.removeprefix("file://")), content)
+            else:
+                self._fs.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        return True
+
+    def files(self, pattern: str) -> list[str]:
+        """Paths of the files that match a glob, in order, in a form that ``read_json`` takes."""
+        return sorted(self._fs.unstrip_protocol(name) for name in self._fs.glob(pattern))
+
     def write_text(self, path: str, text: str) -> None:
         """Write a text file, whole or not at all."""
         self._write(path, text.encode())
@@ -181,11 +203,7 @@ class Lake:
                     file.flush()
                     self._fs.put_file(file.name, path)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise LakeError(
-                f"cannot write {path}: {reason}. Give this user the right to write there, free "
-                "disk space, or set FLIGHTDELAYS_LAKE to another place"
-            ) from error
+            raise _cannot_write(path, error) from error
 
 
 def encode(table: pa.Table) -> tuple[pa.Buffer, str]:
@@ -194,6 +212,24 @@ def encode(table: pa.Table) -> tuple[pa.Buffer, str]:
     pq.write_table(table, sink, compression="zstd")
     content = sink.getvalue()
     return content, hashlib.sha256(content).hexdigest()
+
+
+def _cannot_write(path: str, error: OSError) -> LakeError:
+    return LakeError(
+        f"cannot write {path}: {error.strerror or error}. Give this user the right to write there, "
+        "free disk space, or set FLIGHTDELAYS_LAKE to another place"
+    )
+
+
+def _create_file(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        # A link appears with the whole content, and only where nothing stands yet.
+        target.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:

@@ -51,6 +51,7 @@ def _xgboost(settings: Settings) -> Any:
         learning_rate=0.08,
         max_depth=7,
         tree_method="hist",
+        device=xgboost_device(),
         n_jobs=settings.threads,
         random_state=settings.seed,
     )
@@ -107,6 +108,28 @@ def make(name: str, settings: Settings | None = None) -> Any:
 
     prepare = _for_linear() if name == "logistic" else _for_trees()
     return Pipeline([("prepare", prepare), ("model", REGISTRY[name](settings))])
+
+
+def xgboost_device() -> str:
+    """``cuda`` if XGBoost was built with CUDA and finds a GPU, otherwise ``cpu``.
+
+    Asks XGBoost itself: told to use a GPU, it says which device it will really use.
+    """
+    import json
+
+    import numpy as np
+    from xgboost import Booster, DMatrix, config_context
+
+    with config_context(verbosity=0):
+        data = DMatrix(np.zeros((1, 1)))  # the booster does not keep it alive
+        asked = Booster({"device": "cuda"}, [data])
+        told = json.loads(asked.save_config())["learner"]["generic_param"]["device"]
+    return str(told).partition(":")[0]
+
+
+def device(pipeline: Any) -> str:
+    """The device a pipeline of ``make`` computes on: ``cuda`` or ``cpu``."""
+    return str(pipeline.named_steps["model"].get_params().get("device") or "cpu")
 
 
 def _for_trees() -> Any:

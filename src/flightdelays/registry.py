@@ -3,12 +3,13 @@
 A candidate is an MLflow run that holds the model, its parameters, metrics and plots. To
 deploy it is to register that run's model and point the alias ``staging`` at the version.
 The alias ``champion`` is the model in use: the first model to pass the gate becomes it,
-every later one has to be promoted.
+every later one has to be promoted, which a person approves.
 """
 
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from mlflow.models import infer_signature
 
 from flightdelays.dataset import feature_columns
 from flightdelays.errors import CourseError
+from flightdelays.runs import Window
 from flightdelays.service import check_mlflow
 from flightdelays.settings import Settings, get_settings
 
 STAGING, CHAMPION = "staging", "champion"
+APPROVED_BY = "approved_by"
 # skops refuses to load types it does not know; these are the ones our pipelines contain.
 _TRUSTED = {
     "logistic": ["numpy.dtype", "sklearn.compose._column_transformer.make_column_selector"],
@@ -44,6 +47,19 @@ _TRUSTED = {
     "catboost": ["catboost.core.CatBoostClassifier"],
 }
 _LIBRARY = {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm", "catboost": "catboost"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A version of the model: its kind, the months behind it, its metrics on the validation month.
+
+    ``metrics`` holds ``auc``, ``pr_auc`` and ``log_loss`` as ``log_evaluation`` was given them.
+    """
+
+    version: int
+    model: str
+    window: Window
+    metrics: dict[str, float]
 
 
 def client(settings: Settings | None = None) -> MlflowClient:
@@ -136,6 +152,26 @@ def alias_version(alias: str, settings: Settings | None = None) -> int | None:
     return int(found.version)
 
 
+def describe(number: int, settings: Settings | None = None) -> Trained:
+    """What MLflow knows of a version; CourseError names what its run lacks."""
+    settings = settings or get_settings()
+    service = client(settings)
+    run_id = service.get_model_version(settings.model_name, str(number)).run_id
+    logged = service.get_run(str(run_id)).data
+    try:
+        return Trained(
+            number,
+            logged.params["model"],
+            Window(*(logged.params[name] for name in ("train_from", "train_to", "validation"))),
+            {name: logged.metrics[name] for name in ("auc", "pr_auc", "log_loss")},
+        )
+    except KeyError as error:
+        raise CourseError(
+            f"MLflow run {run_id} of {settings.model_name} version {number} has no "
+            f"{error.args[0]}: train and deploy again with the DAG train_delay_model"
+        ) from error
+
+
 def deploy(
     run_id: str, address: str, sample: pd.DataFrame, settings: Settings | None = None
 ) -> tuple[int, list[str]]:
@@ -163,6 +199,28 @@ def deploy(
         service.set_registered_model_alias(settings.model_name, CHAMPION, str(number))
         return number, [STAGING, CHAMPION]
     return number, [STAGING]
+
+
+def promote(number: int, approved_by: str, settings: Settings | None = None) -> None:
+    """Make a version that ``staging`` names the champion; who approved it becomes its tag.
+
+    An approval is of one version: CourseError if ``staging`` names another by now. Promoting
+    the champion again changes nothing, not even its tag.
+    """
+    settings = settings or get_settings()
+    service = client(settings)
+    if alias_version(CHAMPION, settings) == number:
+        return
+    staged = alias_version(STAGING, settings)
+    if staged != number:
+        found = f"names version {staged}" if staged else "is gone"
+        raise CourseError(
+            f"version {number} of {settings.model_name} was approved, but the alias {STAGING} "
+            f"{found} by now: the champion stays; run promote_model to decide on what is staged"
+        )
+    # First, so that no champion is ever without it.
+    service.set_model_version_tag(settings.model_name, str(number), APPROVED_BY, approved_by)
+    service.set_registered_model_alias(settings.model_name, CHAMPION, str(number))
 
 
 def _smoke_test(sample: pd.DataFrame, settings: Settings) -> None:

@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = REPOSITORY / ".course"
 # Names that DAG files need while they are parsed, kept here because this module is light.
-FEATURE_VIEWS = ("origin_weather", "origin_delays", "carrier_delays", "tailnum_delays")
 MODELS = ("logistic", "hist_gradient", "random_forest", "xgboost", "lightgbm", "catboost")
 DATA_DOCS = "data_docs"  # folder of Great Expectations' pages under `site`
 

@@ -1,8 +1,10 @@
 """The feature store: Feast, opened with the addresses of the settings."""
 
+import fcntl
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
@@ -11,10 +13,12 @@ from typing import Any
 
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView
+from feast.errors import FeatureServiceNotFoundException
 from feast.repo_config import RepoConfig
 
+from flightdelays import features
 from flightdelays.errors import CourseError
-from flightdelays.lake import using
+from flightdelays.lake import open_lake, using
 from flightdelays.settings import Settings, get_settings
 
 SERVICE = "delay_model"
@@ -44,32 +48,99 @@ def open_store(settings: Settings | None = None) -> FeatureStore:
     return FeatureStore(config=config)
 
 
-def apply(settings: Settings | None = None) -> list[str]:
-    """Register the definitions of ``feature_repo/definitions.py``; returns the view names.
+def apply(settings: Settings | None = None, view: str | None = None) -> list[str]:
+    """Register what ``feature_repo/definitions.py`` defines; returns the names of the views.
 
-    In process this takes a fraction of a second; ``feast apply`` as a command about ten.
+    With ``view`` that view and its entity alone: no other registration is touched. CourseError
+    names a view without a query, and a query without a view. In process this takes a fraction
+    of a second; ``feast apply`` as a command about ten.
     """
     settings = settings or get_settings()
-    with using(settings):
-        definitions = _load(Path(settings.feature_repo) / "definitions.py")
-    objects: list[Any] = [
+    check_complete(view, settings)
+    defined = _definitions(settings)
+    objects = [value for value in defined if view in (None, value.name)]
+    if view is not None:
+        entities = {name for value in _views(objects) for name in value.entities}
+        objects += [v for v in defined if isinstance(v, Entity) and v.name in entities]
+    with _alone(settings):
+        open_store(settings).apply(objects)
+    return sorted(value.name for value in _views(objects))
+
+
+def check_complete(view: str | None = None, settings: Settings | None = None) -> None:
+    """Whether each view has a definition and a query, or ``view`` alone has both.
+
+    CourseError names the file at fault, DataError the known views if there is neither.
+    """
+    settings = settings or get_settings()
+    folder = Path(settings.feature_repo)
+    defined = {value.name for value in _views(_definitions(settings))}
+    written = set(features.views(settings))
+    if view is not None and view not in defined:
+        features.check(view, settings)
+    for name in sorted(defined ^ written):
+        if view not in (None, name):
+            continue
+        if name in written:
+            raise CourseError(
+                f"{folder}/{name}.sql has no definition: add a view '{name}' to "
+                f"{folder}/definitions.py"
+            )
+        raise CourseError(
+            f"{folder}/definitions.py has a view '{name}' and no query of it: "
+            f"write {folder}/{name}.sql"
+        )
+
+
+def check_columns(view: str, settings: Settings | None = None) -> None:
+    """CourseError unless what was built of a view has the columns of its definition."""
+    settings = settings or get_settings()
+    lake = open_lake(settings)
+    (defined,) = [value for value in _views(_definitions(settings)) if value.name == view]
+    expected = {*defined.entities, "event_timestamp", *(f.name for f in defined.features)}
+    month = lake.months(features.table(view))[-1]
+    found = set(lake.read_table(lake.partition(features.table(view), month)).column_names)
+    if found != expected:
+        raise CourseError(
+            f"{view}.sql and the view '{view}' in definitions.py (folder {settings.feature_repo}) "
+            f"name different columns: {', '.join(sorted(found ^ expected))}"
+        )
+
+
+def service_views(settings: Settings | None = None) -> dict[str, list[str]]:
+    """The views that the delay model reads, by the definitions, each with its features."""
+    (service,) = [
         value
-        for value in vars(definitions).values()
-        if isinstance(value, Entity | FeatureView | FeatureService)
+        for value in _definitions(settings or get_settings())
+        if isinstance(value, FeatureService) and value.name == SERVICE
     ]
-    open_store(settings).apply(objects)
-    return sorted(value.name for value in objects if isinstance(value, FeatureView))
+    return _selected(service)
 
 
-def materialize(until: datetime, settings: Settings | None = None) -> None:
+def service_is_registered(settings: Settings | None = None) -> bool:
+    """Whether the delay model reads from the registry what the definitions say it should."""
+    settings = settings or get_settings()
+    try:
+        registered = open_store(settings).get_feature_service(SERVICE)
+    except FeatureServiceNotFoundException:
+        return False
+    return _selected(registered) == service_views(settings)
+
+
+def materialize(until: datetime, settings: Settings | None = None, view: str | None = None) -> None:
     """Bring the online store to the latest facts known at ``until`` (timezone-aware).
 
-    Reads back as far as the longest TTL: anything older is not served anyway.
+    All views that are registered, or ``view`` alone. Reads back as far as the longest TTL:
+    anything older is not served anyway.
     """
-    store = open_store(settings)
-    views = store.list_feature_views()
-    longest = max((view.ttl or timedelta(0) for view in views), default=timedelta(0))
-    store.materialize(start_date=until - longest, end_date=until)
+    settings = settings or get_settings()
+    with _alone(settings):
+        store = open_store(settings)
+        views = [v for v in store.list_feature_views() if view in (None, v.name)]
+        longest = max((v.ttl or timedelta(0) for v in views), default=timedelta(0))
+        store.materialize(
+            start_date=until - longest, end_date=until, feature_views=[v.name for v in views]
+        )
 
 
 def online_features(
@@ -85,6 +156,49 @@ def end_of_month(month: str) -> datetime:
     """First moment after a month by New York's clock, in UTC, to the safe side (EST)."""
     year, number = (int(part) for part in month.split("-"))
     return datetime(year + number // 12, number % 12 + 1, 1, 5, tzinfo=UTC)
+
+
+def join_keys(store: FeatureStore) -> list[str]:
+    """Columns by which the features of the delay model are looked up, in order."""
+    projections = store.get_feature_service(SERVICE).feature_view_projections
+    found = [key for p in projections for key in store.get_feature_view(p.name).join_keys]
+    return list(dict.fromkeys(found))
+
+
+def _definitions(settings: Settings) -> list[Any]:
+    """Entities, views and services of ``definitions.py``."""
+    with using(settings):
+        module = _load(Path(settings.feature_repo) / "definitions.py")
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, Entity | FeatureView | FeatureService)
+    ]
+
+
+def _views(objects: Sequence[Any]) -> list[FeatureView]:
+    return [value for value in objects if isinstance(value, FeatureView)]
+
+
+def _selected(service: FeatureService) -> dict[str, list[str]]:
+    return {p.name: [field.name for field in p.features] for p in service.feature_view_projections}
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Wait until nobody else on this machine writes the registry file.
+
+    Feast reads it, changes it and writes it back whole: of two writers the last one would win.
+    A registry in a database needs no such care.
+    """
+    if "://" in settings.feast_registry:
+        yield
+        return
+    lock = Path(f"{settings.feast_registry}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+        yield
 
 
 def _load(path: Path) -> ModuleType:

@@ -1,7 +1,10 @@
 """Fit one candidate: called by a task, and as ``python -m flightdelays.train`` in a pod."""
 
 import json
+import os
+import platform
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +23,7 @@ def train(
     """Fit ``model`` on the training rows of the set at ``source`` and log it to MLflow.
 
     Returns the MLflow ``run_id``, ``model`` name and ``address`` of the logged model, the
-    number of ``rows`` and the ``seconds`` of the fit.
+    number of ``rows``, the ``seconds`` of the fit and the ``device`` it ran on.
     """
     settings = settings or get_settings()
     registry.client(settings)
@@ -48,7 +51,20 @@ def train(
         "address": address,
         "rows": len(training),
         "seconds": seconds,
+        "device": models.device(pipeline),
     }
+
+
+def publish(result: dict[str, Any], file: Path | None) -> None:
+    """Print a result with the node it came from as one line of JSON, and write it to ``file``.
+
+    In a pod that file is what Airflow reads as the task's XCom. ``NODE_NAME`` names the node
+    there; elsewhere it is this machine's name.
+    """
+    line = json.dumps(result | {"node": os.environ.get("NODE_NAME") or platform.node()})
+    if file is not None:
+        file.write_text(line, "utf-8")
+    typer.echo(line)
 
 
 def main(
@@ -58,14 +74,15 @@ def main(
     validation: Annotated[str, typer.Option(help="later month to judge by, YYYY-MM")],
     model: Annotated[str, typer.Option(help=f"one of {', '.join(models.REGISTRY)}")],
     run: Annotated[str, typer.Option(help="name of the run; a run of that name is replaced")],
+    result: Annotated[Path | None, typer.Option(help="file to write the result to")] = None,
 ) -> None:
     """Train one model on a training set and log it to MLflow; prints the result as JSON."""
     try:
-        result = train(source, Window(train_from, train_to, validation), model, run)
+        fitted = train(source, Window(train_from, train_to, validation), model, run)
     except (CourseError, ServiceError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(json.dumps(result))
+    publish(fitted, result)
 
 
 if __name__ == "__main__":

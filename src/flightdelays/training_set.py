@@ -4,29 +4,47 @@ The features come out of Feast's point-in-time join: for each row the latest fac
 before its prediction time, and none that is older than the view's TTL.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from flightdelays import duck
 from flightdelays.dataset import CATEGORICAL, feature_columns
 from flightdelays.errors import CourseError
-from flightdelays.features import ENTITY
 from flightdelays.lake import open_lake
 from flightdelays.runs import Window
 from flightdelays.settings import Settings, get_settings
-from flightdelays.store import SERVICE, open_store
+from flightdelays.store import SERVICE, join_keys, open_store
 
 
-def build(window: Window, settings: Settings | None = None) -> pd.DataFrame:
+def build(
+    window: Window,
+    settings: Settings | None = None,
+    *,
+    origin: str | None = None,
+    carriers: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """All rows of a window with their features, in the order of their prediction times.
 
+    With ``origin`` or ``carriers`` only the flights from that airport, or of those carriers.
     Columns: identifiers, the features of ``feature_columns`` and the label ``late`` (0 or 1).
     """
     settings = settings or get_settings()
-    rows = prediction_rows(window, settings)
-    keys = ["event_timestamp", *dict.fromkeys(ENTITY.values())]
+    rows = prediction_rows(window, settings, origin=origin, carriers=carriers)
+    return join_features(rows, settings)
+
+
+def join_features(rows: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
+    """Prediction rows (all, or a sample) with what Feast knew at each one's prediction time."""
+    store = open_store(settings)
+    keys = ["event_timestamp", *join_keys(store)]
+    if unknown := sorted(set(keys) - set(rows.columns)):
+        raise CourseError(
+            f"the feature service {SERVICE} looks features up by {', '.join(unknown)}, which "
+            "prediction_rows.sql does not have: add the column there, or leave the view out"
+        )
     # Feast carries every column of the entity table through each join: pass only the keys.
     entities = rows[keys].assign(row=range(len(rows)))
-    store = open_store(settings)
     job = store.get_historical_features(
         entity_df=entities, features=store.get_feature_service(SERVICE)
     )
@@ -40,14 +58,24 @@ def build(window: Window, settings: Settings | None = None) -> pd.DataFrame:
     return add_derived(joined)
 
 
-def prediction_rows(window: Window, settings: Settings | None = None) -> pd.DataFrame:
-    """The flights of a window that arrived: identifiers, calendar, plane and label."""
+def prediction_rows(
+    window: Window,
+    settings: Settings | None = None,
+    *,
+    origin: str | None = None,
+    carriers: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The flights of a window that arrived: identifiers, calendar, plane and label.
+
+    With ``origin`` or ``carriers`` only those from that airport, or of those carriers.
+    """
     settings = settings or get_settings()
     lake = open_lake(settings)
     months = [m for m in lake.months("raw") if window.train_from <= m <= window.validation]
     with duck.connect(lake, settings) as connection:
         duck.view_raw(connection, lake, months, settings)
-        rows: pd.DataFrame = duck.query(connection, duck.sql("prediction_rows"), settings).df()
+        wanted = {"origin": origin, "carriers": None if carriers is None else list(carriers)}
+        rows: pd.DataFrame = connection.sql(duck.sql("prediction_rows"), params=wanted).df()
     return rows
 
 

@@ -80,7 +80,7 @@ def test_landing_and_building_twice_changes_no_byte(
     from flightdelays import features
 
     assert features.stale_months() == []
-    for view in features.ENTITY:
+    for view in features.views():
         features.build(view, "2013-03")
     assert digests(workplace / "lake") == before
 

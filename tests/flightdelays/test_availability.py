@@ -1,5 +1,6 @@
 """Is everything there? The cheap question before a training, answered with what to do."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,21 @@ def test_features_that_are_absent_are_named_with_the_dag_that_builds_them(
     assert str(caught.value) == (
         "the features of 2013-02 are absent or older than their data: run the DAG build_features"
     )
+
+
+def test_a_feature_on_its_way_does_not_stop_a_model_that_does_not_read_it(
+    own_repository: Settings,
+) -> None:
+    """Its months are being backfilled; the model reads it once the feature service names it."""
+    folder = Path(own_repository.feature_repo)
+    shutil.copy(folder / "carrier_delays.sql", folder / "airline_delays.sql")
+    assert len(features.stale(own_repository)["airline_delays"]) == 3
+    found = availability.check(settings=own_repository)
+    assert found == Window("2013-01", "2013-02", "2013-03")
+    path = folder / "definitions.py"
+    path.write_text(path.read_text("utf-8").replace("carrier_delays", "airline_delays"), "utf-8")
+    with pytest.raises(CourseError, match="the features of 2013-01, 2013-02, 2013-03 are absent"):
+        availability.check(settings=own_repository)
 
 
 def test_features_of_months_outside_the_window_do_not_matter(copied: Settings) -> None:

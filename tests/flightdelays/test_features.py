@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 
 from flightdelays import duck, features, source
-from flightdelays.errors import DataError
+from flightdelays.errors import CourseError, DataError
 from flightdelays.lake import Lake, open_lake
-from flightdelays.settings import FEATURE_VIEWS, Settings
+from flightdelays.settings import Settings
+
+from .conftest import ENTITY, MONTHS
 
 HOUR = pd.Timedelta(hours=1)
 
@@ -26,7 +28,7 @@ def facts(lake: Lake) -> dict[str, pd.DataFrame]:
     """February of each view, as it stands in the lake."""
     return {
         view: lake.read_table(lake.partition(features.table(view), "2013-02")).to_pandas()
-        for view in FEATURE_VIEWS
+        for view in ENTITY
     }
 
 
@@ -149,14 +151,14 @@ def test_weather_is_that_of_the_hour_before(
             np.testing.assert_equal(getattr(fact, column), value)
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_an_entity_has_one_fact_at_a_moment(view: str, facts: dict[str, pd.DataFrame]) -> None:
     table = facts[view]
     assert len(table) > 1000
-    assert not table.duplicated([features.ENTITY[view], "event_timestamp"]).any()
+    assert not table.duplicated([ENTITY[view], "event_timestamp"]).any()
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_a_month_holds_what_became_known_in_it(view: str, facts: dict[str, pd.DataFrame]) -> None:
     shown = facts[view]["event_timestamp"].dt.tz_convert("America/New_York")
     assert set(shown.dt.strftime("%Y-%m")) == {"2013-02"}
@@ -179,7 +181,7 @@ def test_origins_publish_every_hour_of_the_month(facts: dict[str, pd.DataFrame])
     assert counts == dict.fromkeys(["EWR", "JFK", "LGA"], 28 * 24)
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_building_twice_gives_the_same_bytes(
     view: str, copied: Settings, digests: Callable[[Path], dict[str, str]]
 ) -> None:
@@ -194,7 +196,7 @@ def test_building_twice_gives_the_same_bytes(
     assert tables() == before
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_the_number_of_threads_changes_nothing(view: str, copied: Settings) -> None:
     lake = open_lake(copied)
     path = Path(lake.partition(features.table(view), "2013-03"))
@@ -209,7 +211,7 @@ def test_an_object_store_holds_the_same_features(settings: Settings, lake: Lake)
     for month in ("2013-01", "2013-02"):
         source.land(month, remote)
     other = open_lake(remote)
-    for view in FEATURE_VIEWS:
+    for view in ENTITY:
         features.build(view, "2013-02", remote)
         table = features.table(view)
         found = other.read_table(other.partition(table, "2013-02"))
@@ -221,7 +223,7 @@ def test_an_unknown_view_is_refused_with_those_there_are(settings: Settings) -> 
     with pytest.raises(DataError) as caught:
         features.build("weather", "2013-01", settings)
     assert str(caught.value) == (
-        "there is no feature view 'weather': choose from " + ", ".join(FEATURE_VIEWS)
+        "there is no feature view 'weather': choose from " + ", ".join(sorted(ENTITY))
     )
 
 
@@ -255,10 +257,10 @@ def test_a_month_is_stale_until_its_views_are_built_again(
     changed = copied.model_copy(update={"source": str(folder)})
     source.land("2013-02", changed)
     assert features.stale_months(changed) == ["2013-02", "2013-03"]
-    for view in FEATURE_VIEWS:
+    for view in ENTITY:
         features.build(view, "2013-02", changed)
     assert features.stale_months(changed) == ["2013-03"]
-    for view in FEATURE_VIEWS:
+    for view in ENTITY:
         features.build(view, "2013-03", changed)
     assert features.stale_months(changed) == []
 
@@ -266,6 +268,8 @@ def test_a_month_is_stale_until_its_views_are_built_again(
 def test_a_view_that_is_absent_makes_its_month_stale(copied: Settings) -> None:
     lake = open_lake(copied)
     Path(lake.manifest(features.table("origin_delays"), "2013-01")).unlink()
+    fresh = {view: list[str]() for view in ENTITY}
+    assert features.stale(copied) == fresh | {"origin_delays": ["2013-01"]}
     assert features.stale_months(copied) == ["2013-01"]
     assert features.stale_months(copied, ["carrier_delays"]) == []
 
@@ -275,19 +279,28 @@ def test_another_definition_of_late_makes_every_month_stale(copied: Settings) ->
     assert features.stale_months(other) == ["2013-01", "2013-02", "2013-03"]
 
 
-def test_another_query_makes_every_month_of_its_view_stale(
+def test_another_query_makes_every_month_of_its_view_stale_and_of_no_other(
+    own_repository: Settings,
+) -> None:
+    with (Path(own_repository.feature_repo) / "carrier_delays.sql").open("a") as query:
+        query.write("-- edited\n")
+    fresh = {view: list[str]() for view in ENTITY}
+    assert features.stale(own_repository) == fresh | {"carrier_delays": list(MONTHS)}
+
+
+def test_the_query_of_all_views_makes_every_month_of_all_stale(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Asked of a copy of the package in which one SQL file was edited."""
+    """Asked of a copy of the package in which ``flights.sql`` was edited."""
     package = shutil.copytree(Path(features.__file__).parent, tmp_path / "flightdelays")
     code = f"""
 import json
 from flightdelays import features
-from flightdelays.settings import FEATURE_VIEWS, Settings
+from flightdelays.settings import Settings
 settings = Settings(**json.loads({settings.model_dump_json()!r}))
-print({{view: len(features.stale_months(settings, [view])) for view in FEATURE_VIEWS}})
+print({{view: len(months) for view, months in features.stale(settings).items()}})
 """
-    with (package / "sql" / "carrier_delays.sql").open("a") as query:
+    with (package / "sql" / "flights.sql").open("a") as query:
         query.write("-- edited\n")
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -296,9 +309,62 @@ print({{view: len(features.stale_months(settings, [view])) for view in FEATURE_V
         text=True,
         check=True,
     )
-    assert ast.literal_eval(done.stdout) == dict.fromkeys(FEATURE_VIEWS, 0) | {"carrier_delays": 3}
+    assert ast.literal_eval(done.stdout) == dict.fromkeys(ENTITY, 3)
 
 
-@pytest.mark.parametrize("name", ["flights", "ticks", "prediction_rows", *FEATURE_VIEWS])
-def test_each_query_is_a_file_that_explains_itself(name: str) -> None:
+def test_the_views_are_the_queries_of_the_repository(own_repository: Settings) -> None:
+    assert features.views(own_repository) == sorted(ENTITY)
+    folder = Path(own_repository.feature_repo)
+    (folder / "carrier_delays.sql").rename(folder / "airline_delays.sql")
+    assert features.views(own_repository) == sorted(
+        {*ENTITY, "airline_delays"} - {"carrier_delays"}
+    )
+
+
+def test_a_folder_without_queries_is_named(settings: Settings, tmp_path: Path) -> None:
+    empty = settings.model_copy(update={"feature_repo": str(tmp_path)})
+    with pytest.raises(CourseError) as caught:
+        features.views(empty)
+    assert str(caught.value) == (
+        f"{tmp_path} holds no query of a feature view: set FLIGHTDELAYS_FEATURE_REPO"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("SELEKT 1", "is no query that DuckDB can run: Parser Error"),
+        ("SELECT gate FROM flights", "is no query that DuckDB can run: Binder Error"),
+        (
+            "SELECT arrived_at AS event_timestamp, dest FROM flights",
+            "the result begins with event_timestamp, dest; "
+            "put the entity first and event_timestamp second",
+        ),
+        ("SELECT dest FROM flights", "the result begins with dest; put the entity first"),
+    ],
+)
+def test_a_query_that_cannot_be_built_is_named_with_its_file(
+    query: str,
+    complaint: str,
+    own_repository: Settings,
+    digests: Callable[[Path], dict[str, str]],
+) -> None:
+    path = Path(own_repository.feature_repo) / "broken.sql"
+    path.write_text(query, "utf-8")
+    before = digests(Path(own_repository.lake))
+    with pytest.raises(CourseError) as caught:
+        features.build("broken", "2013-02", own_repository)
+    assert str(path) in str(caught.value)
+    assert complaint in str(caught.value)
+    assert digests(Path(own_repository.lake)) == before
+
+
+@pytest.mark.parametrize("name", ["flights", "ticks", "prediction_rows"])
+def test_each_query_of_the_package_explains_itself(name: str) -> None:
     assert duck.sql(name).startswith("-- ")
+
+
+@pytest.mark.parametrize("view", ENTITY)
+def test_each_query_of_a_view_explains_itself(view: str, settings: Settings) -> None:
+    text = (Path(settings.feature_repo) / f"{view}.sql").read_text("utf-8")
+    assert text.startswith("-- ")

@@ -3,13 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from flightdelays import features, models, settings
+from flightdelays import models, settings
 from flightdelays.settings import Settings
 
 
 def test_the_names_that_dag_files_read_are_those_of_the_heavy_modules() -> None:
     assert tuple(models.REGISTRY) == settings.MODELS
-    assert tuple(features.ENTITY) == settings.FEATURE_VIEWS
 
 
 def test_the_environment_overrides_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from flightdelays import features
-from flightdelays.errors import CourseError
+from flightdelays.errors import CourseError, DataError
 from flightdelays.lake import Lake
-from flightdelays.settings import FEATURE_VIEWS, Settings
+from flightdelays.settings import Settings
+
+from .conftest import ENTITY
 
 UNTIL = datetime(2013, 2, 15, 17, 30, tzinfo=UTC)
 TTL = {
@@ -47,10 +50,10 @@ def known(view: str, lake: Lake) -> pd.DataFrame:
         for month in ("2013-01", "2013-02", "2013-03")
     )
     facts = facts[facts["event_timestamp"] <= UNTIL].sort_values("event_timestamp")
-    return facts.groupby(features.ENTITY[view]).tail(1).set_index(features.ENTITY[view])
+    return facts.groupby(ENTITY[view]).tail(1).set_index(ENTITY[view])
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_online_features_are_the_latest_facts_at_the_time_of_materializing(
     view: str, online: Settings, lake: Lake
 ) -> None:
@@ -60,7 +63,7 @@ def test_online_features_are_the_latest_facts_at_the_time_of_materializing(
     recent = facts[facts["event_timestamp"] > UNTIL - TTL[view]].head(300)
     assert len(recent) >= 3
     entities = [
-        {"origin": "EWR", "carrier": "UA", "tailnum": "N0"} | {features.ENTITY[view]: name}
+        {"origin": "EWR", "carrier": "UA", "tailnum": "N0"} | {ENTITY[view]: name}
         for name in recent.index
     ]
     found = pd.DataFrame(store.online_features(entities, online))
@@ -104,10 +107,10 @@ def test_materializing_twice_serves_the_same(online: Settings) -> None:
 def test_the_views_are_registered_over_the_lake_of_the_settings(online: Settings) -> None:
     from flightdelays import store
 
-    assert store.apply(online) == sorted(FEATURE_VIEWS)
+    assert store.apply(online) == sorted(ENTITY)
     views = store.open_store(online).list_feature_views()
     assert {view.batch_source.path for view in views} == {
-        f"{online.lake}/features/{name}/month=*/part.parquet" for name in FEATURE_VIEWS
+        f"{online.lake}/features/{name}/month=*/part.parquet" for name in ENTITY
     }
 
 
@@ -118,21 +121,127 @@ def test_the_definitions_name_every_column_of_the_tables(online: Settings, lake:
         table = lake.read_table(lake.partition(features.table(view.name), "2013-02"))
         defined = {field.name for field in view.features}
         assert defined == set(table.column_names) - {
-            features.ENTITY[view.name], "event_timestamp", "month",
+            ENTITY[view.name], "event_timestamp", "month",
         }  # fmt: skip
-
-
-@pytest.fixture
-def own_repository(settings: Settings, tmp_path: Path) -> Settings:
-    """A copy of the Feast repository that a test may change."""
-    folder = shutil.copytree(settings.feature_repo, tmp_path / "feature_repo")
-    return settings.model_copy(update={"feature_repo": str(folder)})
 
 
 def replace(path: Path, old: str, new: str) -> None:
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_query_without_a_definition_is_named(own_repository: Settings) -> None:
+    from flightdelays import store
+
+    folder = Path(own_repository.feature_repo)
+    (folder / "dest_delays.sql").write_text("SELECT 1", "utf-8")
+    for view in ("dest_delays", None):
+        with pytest.raises(CourseError) as caught:
+            store.apply(own_repository, view)
+        assert str(caught.value) == (
+            f"{folder}/dest_delays.sql has no definition: "
+            f"add a view 'dest_delays' to {folder}/definitions.py"
+        )
+
+
+def test_a_definition_without_a_query_is_named(own_repository: Settings) -> None:
+    from flightdelays import store
+
+    folder = Path(own_repository.feature_repo)
+    (folder / "carrier_delays.sql").unlink()
+    for view in ("carrier_delays", None):
+        with pytest.raises(CourseError) as caught:
+            store.apply(own_repository, view)
+        assert str(caught.value) == (
+            f"{folder}/definitions.py has a view 'carrier_delays' and no query of it: "
+            f"write {folder}/carrier_delays.sql"
+        )
+
+
+def test_a_view_may_be_registered_while_another_is_half_written(
+    own_repository: Settings, tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    (Path(own_repository.feature_repo) / "dest_delays.sql").write_text("SELECT 1", "utf-8")
+    own = own_repository.model_copy(update={"feast_registry": str(tmp_path / "own.db")})
+    assert store.apply(own, "carrier_delays") == ["carrier_delays"]
+    feast = store.open_store(own)
+    assert [view.name for view in feast.list_feature_views()] == ["carrier_delays"]
+    assert {entity.name for entity in feast.list_entities()} == {"carrier"}
+    assert not store.service_is_registered(own)
+
+
+def test_a_view_that_nobody_knows_is_refused_with_those_there_are(settings: Settings) -> None:
+    from flightdelays import store
+
+    with pytest.raises(DataError, match="no feature view 'weather': choose from carrier_delays, "):
+        store.apply(settings, "weather")
+
+
+def test_columns_that_query_and_definition_do_not_share_are_named(
+    own_repository: Settings,
+) -> None:
+    from flightdelays import store
+
+    store.check_columns("carrier_delays", own_repository)
+    path = Path(own_repository.feature_repo) / "definitions.py"
+    replace(path, "carrier_delay_3h=", "carrier_delay_4h=")
+    with pytest.raises(CourseError) as caught:
+        store.check_columns("carrier_delays", own_repository)
+    message = str(caught.value)
+    assert message.startswith("carrier_delays.sql and the view 'carrier_delays' in definitions.py")
+    assert message.endswith("name different columns: carrier_delay_3h, carrier_delay_4h")
+
+
+def test_views_registered_at_the_same_time_are_all_registered(
+    settings: Settings, tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    own = settings.model_copy(update={"feast_registry": str(tmp_path / "new" / "own.db")})
+    with ThreadPoolExecutor(len(ENTITY)) as workers:
+        found = list(workers.map(lambda view: store.apply(own, view), ENTITY))
+    assert found == [[view] for view in ENTITY]
+    registered = {view.name for view in store.open_store(own).list_feature_views()}
+    assert registered == set(ENTITY)
+
+
+def test_the_service_is_registered_until_it_is_defined_otherwise(own_repository: Settings) -> None:
+    from flightdelays import store
+
+    store.apply(own_repository)
+    assert store.service_is_registered(own_repository)
+    path = Path(own_repository.feature_repo) / "definitions.py"
+    replace(
+        path, "origin_delays, carrier_delays, tailnum_delays]", "carrier_delays, tailnum_delays]"
+    )
+    assert not store.service_is_registered(own_repository)
+    assert set(store.service_views(own_repository)) == set(ENTITY) - {"origin_delays"}
+    store.apply(own_repository)
+    assert store.service_is_registered(own_repository)
+
+
+def test_one_view_alone_is_brought_up_to_date(
+    online: Settings, own_repository: Settings, lake: Lake, tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    moved = own_repository.model_copy(
+        update={
+            "feast_registry": str(shutil.copy(online.feast_registry, tmp_path / "r.db")),
+            "feast_online": str(shutil.copy(online.feast_online, tmp_path / "o.db")),
+        }
+    )
+    asked = [{"origin": "JFK", "carrier": "UA", "tailnum": "N0"}]
+    before = store.online_features(asked, moved)
+    store.materialize(datetime(2013, 3, 15, tzinfo=UTC), moved, "carrier_delays")
+    after = store.online_features(asked, moved)
+    changed = {name for name in after if after[name] != before[name]}
+    table = lake.read_table(lake.partition("features/carrier_delays", "2013-02"))
+    assert "carrier_late_rate_14d" in changed
+    assert changed <= set(table.column_names)
 
 
 def test_a_variable_that_is_not_set_is_named(

@@ -151,7 +151,7 @@ def test_the_command_prints_its_result_as_json(
     out, error = process.communicate()
     assert process.returncode == 0, error
     result = json.loads(out)
-    assert set(result) == {"run_id", "model", "address", "rows", "seconds"}
+    assert set(result) == {"run_id", "model", "address", "rows", "seconds", "device", "node"}
     assert result["run_id"] != candidate["run_id"]
     assert (result["model"], result["rows"]) == ("lightgbm", candidate["rows"])
 

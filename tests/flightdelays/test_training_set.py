@@ -13,9 +13,12 @@ import pytest
 
 from flightdelays import features
 from flightdelays.dataset import feature_columns
+from flightdelays.errors import CourseError
 from flightdelays.lake import Lake, open_lake
 from flightdelays.runs import Window
-from flightdelays.settings import FEATURE_VIEWS, Settings
+from flightdelays.settings import Settings
+
+from .conftest import ENTITY
 
 Build = Callable[[Settings, Window], pd.DataFrame]
 MINUTE = pd.Timedelta(minutes=1)
@@ -34,7 +37,7 @@ ABSURD = 987_654_321
 def columns_of(lake: Lake, view: str) -> list[str]:
     """Columns of a view as they appear in a training set."""
     names = pq.read_schema(lake.partition(features.table(view), "2013-01")).names
-    known = (features.ENTITY[view], "event_timestamp")
+    known = (ENTITY[view], "event_timestamp")
     return [
         "tailnum_idle_minutes" if name == "tailnum_last_arrival" else name
         for name in names
@@ -62,7 +65,7 @@ def absurd(view: str, entities: list[str], moment: pd.Timestamp, lake: Lake) -> 
     """One fact per entity at a moment, every value of it absurd."""
     schema = pq.read_schema(lake.partition(features.table(view), "2013-01"))
     facts = pd.DataFrame({name: [ABSURD] * len(entities) for name in schema.names})
-    return facts.assign(**{features.ENTITY[view]: entities, "event_timestamp": moment})
+    return facts.assign(**{ENTITY[view]: entities, "event_timestamp": moment})
 
 
 # --- The join itself -----------------------------------------------------------------------
@@ -77,12 +80,12 @@ def test_the_definitions_have_the_ttl_that_these_tests_assume(
     assert {view.name: view.ttl for view in views} == TTL
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_feast_joins_what_an_asof_join_in_duckdb_joins(
     view: str, rows: pd.DataFrame, lake: Lake, duckdb_utc: duckdb.DuckDBPyConnection
 ) -> None:
     """Every row, every column of the view: latest fact at or before, unless older than TTL."""
-    entity = features.ENTITY[view]
+    entity = ENTITY[view]
     asked = rows[["event_timestamp", entity]].assign(row=range(len(rows)))
     seconds = int(TTL[view].total_seconds())
     duckdb_utc.register("asked", asked)
@@ -164,6 +167,24 @@ def test_every_number_is_a_float_and_every_text_is_a_category(rows: pd.DataFrame
     assert len(numbers) > 20
 
 
+def test_an_entity_that_no_flight_has_is_named(
+    own_repository: Settings, window: Window, tmp_path: Path
+) -> None:
+    from flightdelays import store, training_set
+
+    path = Path(own_repository.feature_repo) / "definitions.py"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('Entity(name="tailnum"', 'Entity(name="hull"'), "utf-8")
+    own = own_repository.model_copy(update={"feast_registry": str(tmp_path / "own.db")})
+    store.apply(own)
+    with pytest.raises(CourseError) as caught:
+        training_set.build(window, own)
+    assert str(caught.value) == (
+        "the feature service delay_model looks features up by hull, which prediction_rows.sql "
+        "does not have: add the column there, or leave the view out"
+    )
+
+
 # --- A fact from the future ----------------------------------------------------------------
 
 
@@ -188,8 +209,8 @@ def with_facts_from_the_future(
     root = tmp_path_factory.mktemp("future")
     shutil.copytree(settings.lake, root / "lake")
     changed = make_settings(root)
-    for view in FEATURE_VIEWS:
-        entity = features.ENTITY[view]
+    for view in ENTITY:
+        entity = ENTITY[view]
         planted = absurd(view, sorted(rows[entity].dropna().unique()), moment, lake)
 
         def change(
@@ -205,7 +226,7 @@ def with_facts_from_the_future(
     return build_training_set(changed, FEBRUARY)
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_a_fact_from_the_future_reaches_no_row(
     view: str,
     with_facts_from_the_future: pd.DataFrame,
@@ -222,13 +243,13 @@ def test_a_fact_from_the_future_reaches_no_row(
     assert equal[before].all()
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_a_fact_of_the_very_minute_is_used(
     view: str, with_facts_from_the_future: pd.DataFrame, moment: pd.Timestamp, lake: Lake
 ) -> None:
     """So the test before this one can fail: the planted facts are there to be seen."""
     now = with_facts_from_the_future[with_facts_from_the_future["event_timestamp"] == moment]
-    now = now[now[features.ENTITY[view]].notna()]
+    now = now[now[ENTITY[view]].notna()]
     assert len(now) > 0
     for column in columns_of(lake, view):
         if column == "tailnum_idle_minutes":
@@ -246,8 +267,8 @@ def asked_twice(rows: pd.DataFrame) -> dict[str, list[pd.Series]]:
     """For each view two rows of the last days of February, about two different entities."""
     late = rows[(rows["month"] == "2013-02") & (rows["event_timestamp"].dt.day > 20)]
     chosen = {}
-    for view in FEATURE_VIEWS:
-        distinct = late[late[features.ENTITY[view]].notna()].drop_duplicates(features.ENTITY[view])
+    for view in ENTITY:
+        distinct = late[late[ENTITY[view]].notna()].drop_duplicates(ENTITY[view])
         chosen[view] = [distinct.iloc[0], distinct.iloc[1]]
     return chosen
 
@@ -269,8 +290,8 @@ def with_old_facts_only(
     root = tmp_path_factory.mktemp("old")
     shutil.copytree(settings.lake, root / "lake")
     changed = make_settings(root)
-    for view in FEATURE_VIEWS:
-        entity = features.ENTITY[view]
+    for view in ENTITY:
+        entity = ENTITY[view]
 
         def change(table: pd.DataFrame, view: str = view, entity: str = entity) -> pd.DataFrame:
             month = table["built_in"].iloc[0]
@@ -290,7 +311,7 @@ def with_old_facts_only(
     return build_training_set(changed, FEBRUARY)
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_a_fact_as_old_as_its_ttl_is_used(
     view: str,
     with_old_facts_only: pd.DataFrame,
@@ -302,7 +323,7 @@ def test_a_fact_as_old_as_its_ttl_is_used(
     assert set(row[columns]) == {float(ABSURD)}
 
 
-@pytest.mark.parametrize("view", FEATURE_VIEWS)
+@pytest.mark.parametrize("view", ENTITY)
 def test_a_fact_one_minute_older_than_its_ttl_is_not_used(
     view: str,
     with_old_facts_only: pd.DataFrame,

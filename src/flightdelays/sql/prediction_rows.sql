@@ -1,4 +1,5 @@
 -- One row per flight that arrived: the question (at prediction time) and, in `late`, the answer.
+-- $origin and $carriers narrow it to one airport and some carriers; NULL means all.
 SELECT
     strftime(timezone('America/New_York', scheduled_departure), '%Y-%m') AS month,
     prediction_time AS event_timestamp,
@@ -21,5 +22,8 @@ SELECT
     f.late
 FROM flights AS f
 LEFT JOIN raw_planes AS p ON p.tailnum = f.tailnum
-WHERE f.late IS NOT NULL
+WHERE
+    f.late IS NOT NULL
+    AND ($origin IS NULL OR f.origin = $origin)
+    AND ($carriers IS NULL OR list_contains($carriers::VARCHAR[], f.carrier))
 ORDER BY event_timestamp, f.carrier, f.flight, f.origin, f.tailnum
