@@ -14,8 +14,11 @@ alerts once, with the address of the log.
 
 **When it fails.** Open the log that the alert names. `sample`: data or features are missing; the
 message names the command that brings them. No alert came: look for `was not delivered` in the
-task's log; run callbacks log in the dag-processor, deadlines in the triggerer. A late run without
-an alert: look at whether the run has a deadline in the UI.
+task's log; run callbacks log in the dag-processor, deadlines in the triggerer. A deadline counts
+from the moment the run was queued, and the callback must live in `plugins/`. Editing this file does
+not stop its deadlines: up to Airflow 3.2 it did (apache/airflow#68732), in 3.3.2 a run of the new
+version has its deadline. A run that fails keeps its deadline (apache/airflow#60927): `run_late`
+keeps silent about it.
 """
 
 from dataclasses import asdict

@@ -58,6 +58,7 @@ WORKER_RETRIES = ExceptionRetryPolicy(
     schedule=None,
     catchup=False,
     max_active_runs=1,
+    max_active_tasks=512,  # the stock 16 would hold back the workers of a cluster
     default_args=DEFAULT_ARGS,
     params={
         "model": Param("lightgbm", enum=["lightgbm", "xgboost"], description="kind of model"),
@@ -122,17 +123,17 @@ def tune_hyperparameters():
     @task(pool="training", trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     def best(source: str, window: dict[str, str]) -> dict[str, Any]:
         """Parameters that won, their importance and worth, logged to MLflow with the plots."""
-        from flightdelays import runs, tuning
+        from flightdelays import runs, tuning_report
 
         trials = get_current_context()["params"]["trials"]
-        return tuning.best(source, runs.Window(**window), study_name(), trials, run_name())
+        return tuning_report.best(source, runs.Window(**window), study_name(), trials, run_name())
 
     @task
     def report(window: dict[str, str], found: dict[str, Any]) -> str:
         """Path of the verdict; the page for people lies beside it."""
-        from flightdelays import runs, tuning
+        from flightdelays import runs, tuning_report
 
-        return tuning.report(runs.Window(**window), study_name(), found, run_name())
+        return tuning_report.report(runs.Window(**window), study_name(), found, run_name())
 
     @teardown
     def clean_up() -> None:

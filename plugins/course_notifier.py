@@ -80,6 +80,6 @@ class CourseNotifier(AppriseNotifier):
         if not delivered:
             # Without the address, which may hold a password.
             raise ServiceError(
-                f"the message '{self.title}' was not delivered: check address (`path`) and tag "
-                f"('{self.tag}') in the connection {self.apprise_conn_id}, and the service there"
+                f"the message '{self.title}' was not delivered: check the address (`path`) in the "
+                f"connection {self.apprise_conn_id}, and the service there"
             )

@@ -133,7 +133,7 @@ def fit(
 
     begin = time.perf_counter()
     addresses = sorted(client.scheduler_info()["workers"])[:workers]
-    # Named workers, so that each holds an equal share and no row moves.
+    # Named workers, so that each reads an equal share.
     places = [[address] for address, _ in zip(cycle(addresses), parts, strict=False)]
     frames = [
         client.submit(_read, part, workers=place, pure=False)

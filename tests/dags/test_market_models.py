@@ -47,7 +47,7 @@ def bag(listed: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_each_market_has_its_dag_at_a_time_of_its_own(dagbag: Any) -> None:
     made = markets(dagbag)
     assert set(made) == DAG_IDS
-    times = {dag.timetable.serialize()["expression"] for dag in made.values()}
+    times = {dag.timetable.expression for dag in made.values()}
     assert len(times) == len(made)
     hours = {int(time.split()[1]) for time in times}
     assert hours <= {4, 5, 6, 7}
@@ -66,7 +66,7 @@ def test_ids_and_times_stay_when_the_list_is_reordered(
     assert found.import_errors == {}
 
     def times(dags: dict[str, Any]) -> dict[str, Any]:
-        return {dag_id: dag.timetable.serialize() for dag_id, dag in dags.items()}
+        return {dag_id: dag.timetable.expression for dag_id, dag in dags.items()}
 
     assert times(found.dags) == times(markets(dagbag))
 
