@@ -2,9 +2,9 @@
 ### Let a person decide whether the challenger becomes champion
 
 **What runs.** `compare` puts the version in staging beside the champion; if they are the same or
-nothing is staged there is nothing to decide. → `approve` asks a person and waits, without taking a
-worker's slot, for up to 24 hours. → `promote` moves the alias `champion`, or `keep` leaves it where
-it is: a no, and silence, are decisions and no failures. → `report`.
+nothing is staged there is nothing to decide, and the report says so. → `approve` asks a person and
+waits, without taking a worker's slot, for up to 24 hours. → `promote` moves the alias `champion`,
+or `keep` leaves it where it is: a no, and silence, are decisions and no failures. → `report`.
 
 **How to start it.** By itself when `train_delay_model` deploys to staging; or trigger it. To
 answer, open *Required Actions* in the UI, or send
@@ -19,11 +19,12 @@ version lacks its metrics; the message names it.
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 
 from course_pipelines import CHAMPION_MODEL, DEFAULT_ARGS, STAGING_MODEL, Tag
 
+YES, NO = "Approve", "Reject"
 ANSWER_WITHIN = timedelta(hours=24)
 
 
@@ -43,7 +44,7 @@ def promote_model():
 
         return dict(promotion.compare())
 
-    # Only what is directly below is skipped: `keep` and `report` run whatever comes of it.
+    # Without a question only what asks and acts is skipped: the report is written all the same.
     @task.short_circuit(ignore_downstream_trigger_rules=False)
     def has_challenger(compared: dict[str, Any]) -> str:
         """The question to a person; nothing if there is nothing to decide."""
@@ -51,17 +52,26 @@ def promote_model():
 
         return promotion.question(compared) if promotion.is_open(compared) else ""
 
-    approve = ApprovalOperator(
+    # Not ApprovalOperator: when the answer is no it leaves no XCom that says whose.
+    approve = HITLOperator(
         task_id="approve",
         subject="Shall v{{ ti.xcom_pull(task_ids='compare')['challenger'] }} become the champion?",
         body="{{ ti.xcom_pull(task_ids='has_challenger') }}\n\n"
         f"Without an answer within {ANSWER_WITHIN} the champion stays.",
-        defaults=ApprovalOperator.REJECT,
+        options=[YES, NO],
+        defaults=NO,
         response_timeout=ANSWER_WITHIN,
-        doc="Ask a person; a no skips `promote`, and so does silence.",
+        doc="What a person answers, and who; silence is a no.",
     )
 
-    # One at a time: between two approvals of different versions the later one must win.
+    @task.branch
+    def decide(answer: dict[str, Any]) -> str:
+        """Promote what was approved; otherwise keep the champion."""
+        from flightdelays import promotion
+
+        return "promote" if promotion.is_approval(answer) else "keep"
+
+    # One at a time: of two approvals the one of what is staged last must win.
     @task(outlets=[CHAMPION_MODEL], max_active_tis_per_dag=1)
     def promote(compared: dict[str, Any], answer: dict[str, Any]) -> int:
         """Move the alias `champion` to the approved version, if that is still in staging."""
@@ -70,40 +80,30 @@ def promote_model():
         registry.promote(compared["challenger"], answer["responded_by_user"]["name"])
         return compared["challenger"]
 
-    @task(trigger_rule=TriggerRule.ALL_SKIPPED)
-    def keep() -> str:
-        """Leave the champion as it is, and say why."""
+    @task
+    def keep(compared: dict[str, Any], answer: dict[str, Any]) -> str:
+        """Leave the champion as it is, and say who wants it so."""
         from flightdelays import promotion
 
-        reason = promotion.sentence(*outcome())
+        reason = promotion.sentence(compared, answer)
         print(reason)
         return reason
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def report() -> str:
+    def report(compared: dict[str, Any]) -> str:
         """Path of the verdict; the page for people lies beside it."""
         from flightdelays import promotion
 
-        return promotion.report(*outcome(), get_current_context()["run_id"])
+        context = get_current_context()
+        # Only ask for the result of a task that ran: a missing one is logged as an error.
+        asked = promotion.is_open(compared)
+        answer = context["ti"].xcom_pull(task_ids="approve") if asked else None
+        return promotion.report(compared, answer, context["run_id"])
 
-    compared = compare()
+    compared, answer = compare(), approve.output
     has_challenger(compared) >> approve
-    promoted = promote(compared, approve.output)
-    # What `keep` and `report` need they fetch: as an argument it would count as an upstream task
-    # that was not skipped.
-    kept = keep()
-    promoted >> kept
-    [promoted, kept] >> report()
-
-
-def outcome() -> tuple[Any, Any]:
-    """What was compared, and the answer; None for it if nobody was asked."""
-    from flightdelays import promotion
-
-    ti = get_current_context()["ti"]
-    compared = ti.xcom_pull(task_ids="compare")
-    asked = promotion.is_open(compared)
-    return compared, ti.xcom_pull(task_ids="approve") if asked else None
+    outcomes = [promote(compared, answer), keep(compared, answer)]
+    decide(answer) >> outcomes >> report(compared)
 
 
 promote_model()

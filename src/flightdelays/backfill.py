@@ -78,14 +78,20 @@ def report(
         headline = f"{month} of {view} is built, the view is whole and is served online."
     else:
         headline = f"{month} of {view} is built; {done}, and the last one publishes the view."
+    if view in store.service_views(settings):
+        read = f"The model reads {view}: its next training has these facts. This run started none."
+    else:
+        read = (
+            f"No model reads {view}, and this run started no training: "
+            f"add it to the feature service {store.SERVICE} to use it."
+        )
     return pages.write(
         DAG_ID,
         run,
         headline=headline,
         facts=[
             f"The month has {built['rows']:,} facts; building it again gives the same file.",
-            "No other feature view was touched, and no training was started: the model reads "
-            f"{view} once it stands in the feature service {store.SERVICE}.",
+            read,
         ],
         tables={f"Months of {view}": Table(["month", "state", "facts", "built at"], months)},
         data={"view": view, "month": month, "left": left, **built},

@@ -67,6 +67,7 @@ def report(
     run so far: the run has not succeeded yet.
     """
     messages = alerts.sent((dag_id, run), settings)
+    told_of = [[message["at"], message["about"]] for message in messages]
     told = f"{len(messages)} message(s) were sent" if messages else "nobody had to be told"
     return pages.write(
         dag_id,
@@ -78,12 +79,8 @@ def report(
             f"{window.train_to} in {metrics['training.fit']:,.0f} ms; no model is stored.",
             f"Planted fault: {fault} ({FAULTS[fault]}).",
         ],
-        tables={
-            "Metrics sent": Table(["metric", "value"], list(metrics.items())),
-            "Messages so far": Table(
-                ["sent at", "message"], [[m["at"], m["about"]] for m in messages]
-            ),
-        },
+        tables={"Metrics sent": Table(["metric", "value"], list(metrics.items()))}
+        | ({"Messages so far": Table(["sent at", "message"], told_of)} if messages else {}),
         data={"metrics": dict(metrics), "messages": messages, "fault": fault},
         settings=settings,
     )

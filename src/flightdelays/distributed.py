@@ -75,7 +75,7 @@ def cluster(
 
     if scheduler_address:
         try:
-            client = Client(scheduler_address, timeout="5s")
+            client = Client(scheduler_address, timeout=min(5, patience))
         except (OSError, TimeoutError) as error:
             raise ServiceError(
                 f"no Dask scheduler answers at {scheduler_address}: start one with `dask "

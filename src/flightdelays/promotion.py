@@ -10,6 +10,8 @@ from flightdelays.registry import CHAMPION, STAGING, Trained
 from flightdelays.settings import Settings, get_settings
 
 FOLDER = "promote_model"
+YES = "Approve"
+"""The option that means a yes; every other is a no."""
 
 
 class Comparison(TypedDict):
@@ -38,6 +40,11 @@ def compare(settings: Settings | None = None) -> Comparison:
 def is_open(compared: Comparison) -> bool:
     """Whether there is anything to decide."""
     return compared["challenger"] is not None and compared["challenger"] != compared["champion"]
+
+
+def is_approval(answer: Answer) -> bool:
+    """Whether a person said yes; silence is no yes, whatever is recorded as its answer."""
+    return YES in answer["chosen_options"] and answer["responded_by_user"] is not None
 
 
 def table(compared: Comparison, settings: Settings | None = None) -> Table:
@@ -95,10 +102,9 @@ def sentence(compared: Comparison, answer: Answer | None) -> str:
             return "nothing to decide: no version is in staging"
         return f"nothing to decide: v{challenger} is in staging and the champion already"
     stays = f"v{champion} stays the champion" if champion else "there is still no champion"
-    user = answer["responded_by_user"]
-    if user is None:
+    if (user := answer["responded_by_user"]) is None:
         return f"{stays}: nobody decided on v{challenger} in time, which counts as a no"
-    if answer["chosen_options"] == ["Approve"]:
+    if is_approval(answer):
         before = f"v{champion} was" if champion else "there was none"
         return f"v{challenger} is the champion now, approved by {user['name']}; before, {before}"
     return f"{stays}: {user['name']} rejected v{challenger}"

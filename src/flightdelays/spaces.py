@@ -1,4 +1,4 @@
-"""What a search for hyper-parameters tries: spaces, the rows to try them on, and boosting in steps."""
+"""What a search for hyper-parameters tries: its spaces, the rows to fit on, boosting in steps."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

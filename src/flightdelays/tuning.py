@@ -123,7 +123,7 @@ def create(
             load_if_exists=True,
         )
         known = study.user_attrs.get(SPECIFICATION)
-        if known is None and not study.gettrials_of(deepcopy=False):
+        if known is None and not study.get_trials(deepcopy=False):
             study.set_user_attr(SPECIFICATION, asked)
         elif known != asked:
             raise CourseError(
@@ -153,7 +153,7 @@ def trials_of(
     study: optuna.Study, budget: int, states: tuple[TrialState, ...]
 ) -> list[FrozenTrial]:
     """Trials of the budget's slots, in the order in which they were made."""
-    found = study.gettrials_of(deepcopy=False, states=states)
+    found = study.get_trials(deepcopy=False, states=states)
     return [trial for trial in found if trial.user_attrs[SLOT] < budget]
 
 
@@ -182,7 +182,7 @@ def work(
         while True:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                fail_staletrials_of(study)
+                fail_stale_trials(study)
             fill(study, budget, space.start)
             trial = claim(study, storage, budget, settings)
             if trial is not None:
@@ -194,9 +194,12 @@ def work(
 
 
 def load(name: str, storage: RDBStorage) -> optuna.Study:
-    """A study, with the rule by which its trials are pruned."""
+    """A study with the rule by which its trials are pruned; CourseError if there is none."""
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2 * spaces.EVERY)
-    return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+    try:
+        return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+    except KeyError as error:
+        raise CourseError(f"there is no study '{name}': the task create_study makes it") from error
 
 
 def claim(

@@ -1,6 +1,5 @@
 """Wall time of the distributed fit by workers and rows: where it pays and where it does not."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 from flightdelays import distributed, features, source, store, training_set
 from flightdelays.lake import open_lake
 from flightdelays.runs import Window
-from flightdelays.settings import FEATURE_VIEWS, Settings
+from flightdelays.settings import Settings
 
 WINDOW = Window("2013-01", "2013-11", "2013-12")
 MONTHS = [f"2013-{number:02d}" for number in range(1, 13)]
@@ -17,9 +16,9 @@ ROUNDS = 200
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     root = tmp_path_factory.mktemp("distributed")
-    yield Settings(
+    return Settings(
         lake=str(root / "lake"),
         site=str(root / "site"),
         feast_registry=str(root / "feast" / "registry.db"),
@@ -33,7 +32,7 @@ def rows(settings: Settings) -> pd.DataFrame:
     for month in MONTHS:
         source.land(month, settings)
     for month in MONTHS:
-        for view in FEATURE_VIEWS:
+        for view in features.views(settings):
             features.build(view, month, settings)
     store.apply(settings)
     return training_set.build(WINDOW, settings)

@@ -68,13 +68,3 @@ def test_two_workers_train_as_good_a_model_as_one_and_leave_nothing(
     assert logged.params["workers"] == "2"
     assert logged.metrics["auc"] == two["auc"]
     assert [name for name, _ in registry.load_model(two["address"]).steps] == ["prepare", "model"]
-
-
-def test_a_scheduler_that_does_not_answer_stops_the_run_before_any_work(
-    lake_of_nine_months: Any, run: Run, capfd: pytest.CaptureFixture[str]
-) -> None:
-    done = run("distributed_training", **SMALL, scheduler_address="tcp://127.0.0.1:1")
-    assert done.state == "failed"
-    assert states(done)["check_availability"] in ("failed", "up_for_retry")
-    assert states(done)["build_training_set"] == "upstream_failed"
-    assert "no Dask scheduler answers at tcp://127.0.0.1:1: start one" in "".join(capfd.readouterr())

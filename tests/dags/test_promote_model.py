@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from .conftest import states
+from .test_pipelines import asset_events
 
 PATIENCE = 60
 Answer = Callable[[Any], None]
@@ -146,7 +147,8 @@ def test_a_first_model_is_champion_already_and_nobody_is_asked(
     done = decide()
     assert done.state == "success"
     outcome = states(done)
-    assert [outcome[name] for name in ("approve", "promote")] == ["skipped"] * 2
+    asked_and_done = {outcome[name] for name in ("approve", "decide", "promote", "keep")}
+    assert asked_and_done == {"skipped"}
     assert verdict(done)["headline"].startswith("nothing to decide: v1 is in staging and")
 
 
@@ -174,6 +176,7 @@ def test_a_no_and_silence_leave_the_champion_and_are_no_failures(
         *("success", "skipped", "success"),
     )
     assert aliases() == (1, 2)
+    assert asset_events("champion_model") == 0
     found = verdict(done)
     assert found["headline"].startswith(headline)
     assert found["data"]["answer"] == "Reject"
@@ -186,7 +189,9 @@ def test_a_yes_makes_the_challenger_champion_and_records_who_said_it(
 ) -> None:
     from flightdelays import registry
 
+    before = asset_events("champion_model")
     done = decide(says("Approve"))
+    assert asset_events("champion_model") == before + 1
     assert done.state == "success"
     assert (states(done)["promote"], states(done)["keep"]) == ("success", "skipped")
     assert aliases() == (2, 2)

@@ -125,7 +125,7 @@ def test_an_address_without_a_scheduler_is_named(free_address: str) -> None:
     address = free_address.replace("http", "tcp")
     with (
         pytest.raises(ServiceError, match=f"no Dask scheduler answers at {address}: start one"),
-        distributed.cluster(2, address),
+        distributed.cluster(2, address, patience=1),
     ):
         pass
 

@@ -72,8 +72,13 @@ def view(settings: Settings) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def untouched(settings: Settings) -> dict[str, tuple[str, int]]:
-    """Three months landed and built, as another test may have left them; all files of them."""
+def untouched(settings: Settings) -> Iterator[dict[str, tuple[str, int]]]:
+    """Three months landed and built, unless another test has left them; all files of them.
+
+    What was landed here goes again: other tests count on a stack in which nothing is built.
+    """
+    lake = open_lake(settings)
+    was_empty = not source.landed_months(settings)
     for month in set(MONTHS) - set(source.landed_months(settings)):
         source.land(month, settings)
     for name, months in features.stale(settings).items():
@@ -82,7 +87,11 @@ def untouched(settings: Settings) -> dict[str, tuple[str, int]]:
     assert source.landed_months(settings) == MONTHS
     store.apply(settings)
     store.materialize(store.end_of_month(MONTHS[-1]), settings)
-    return other_views(settings)
+    yield other_views(settings)
+    lake.remove_folder(features.table(VIEW))
+    if was_empty:
+        lake.remove_folder("raw")
+        lake.remove_folder("features")
 
 
 @pytest.fixture(scope="module")
