@@ -25,7 +25,7 @@ from airflow.sdk import TriggerRule, dag, get_current_context, task
 from course_pipelines import CHAMPION_MODEL, DEFAULT_ARGS, STAGING_MODEL, Tag
 
 YES, NO = "Approve", "Reject"
-ANSWER_WITHIN = timedelta(hours=24)
+HOURS = 24
 
 
 @dag(
@@ -57,10 +57,10 @@ def promote_model():
         task_id="approve",
         subject="Shall v{{ ti.xcom_pull(task_ids='compare')['challenger'] }} become the champion?",
         body="{{ ti.xcom_pull(task_ids='has_challenger') }}\n\n"
-        f"Without an answer within {ANSWER_WITHIN} the champion stays.",
+        f"Without an answer within {HOURS} hours the champion stays.",
         options=[YES, NO],
         defaults=NO,
-        response_timeout=ANSWER_WITHIN,
+        response_timeout=timedelta(hours=HOURS),
         doc="What a person answers, and who; silence is a no.",
     )
 

@@ -335,13 +335,15 @@ def gpu_pod(session: Session, options: Options) -> Page:
             page = Page.read(session.airflow.xcom(dag_id, run_id, REPORT))
             session.view.end(page.headline)
             return page
-        reason = str(failure(session.airflow, session.base, dag_id, run_id))
+        told = str(failure(session.airflow, session.base, dag_id, run_id)).splitlines()
     session.view.end("not trained")
+    marker = "CourseError: "
+    reasons = [line.partition(marker)[2] for line in told if marker in line]
     return Page(
         dag_id=dag_id,
         run_id=run_id,
-        headline="Not trained: this pipeline needs a Kubernetes cluster",
-        facts=reason.splitlines(),
+        headline="Not trained: this pipeline needs a Kubernetes cluster with a GPU",
+        facts=reasons or told,
     )
 
 

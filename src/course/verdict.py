@@ -149,7 +149,9 @@ class Page(BaseModel):
         for title, content in self.tables.items():
             table = Table(title=title, title_justify="left")
             for number, column in enumerate(content.columns):
-                table.add_column(Text(column), justify="right" if number else "left")
+                side: Any = "right" if number else "left"
+                # Nothing is cut where the screen is narrow.
+                table.add_column(Text(column), justify=side, overflow="fold")
             for row in content.rows:
                 table.add_row(*(Text(cell(value)) for value in row))
             console.print(table)
