@@ -28,6 +28,8 @@ TUNABLE = {
     # Workers are forks of the scheduler, and threads do not survive a fork.
     "OPENBLAS_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
+    # Airflow reads .airflowignore either way; the other one warns in the log of each task.
+    "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX": "regexp",
     # Nothing reports home.
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "MLFLOW_DISABLE_TELEMETRY": "true",
