@@ -19,7 +19,7 @@ that is under way has to wait for a message, and in Airflow before 3.3.
 `make status`. `train`: see `retrain_on_event`.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.apache.kafka.sensors.kafka import AwaitMessageSensor
@@ -37,6 +37,9 @@ class WaitForMessage(SkipAfterTimeout, AwaitMessageSensor):
 
 @dag(
     schedule="@continuous",
+    # Without a start the first run covers no time, the second has the same logical date, and the
+    # scheduler says "run already exists" for ever.
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

@@ -4,20 +4,17 @@
 **What runs.** Is everything there? → training set → one mapped task instance for each name in
 `models`, two at a time (pool `training`) → comparison → report. The comparison waits for all and
 goes on with those that finished: the winner has the best PR-AUC on the validation month; F1 is
-shown beside it, at the threshold that is best on the training rows. Table, plots and winner are
-logged to MLflow as a run of their own, above those of the candidates. Nothing is deployed.
-`perpetual` is not in the lock: it is fitted in a virtual environment of its own (on a cluster this
-would be a pod with an image of its own), leaves its probabilities in the lake, and is judged here
-like the others. The environment is kept below `AIRFLOW_HOME` and reused.
+shown beside it, at the threshold that is best on the training rows. MLflow gets table, plots and
+winner as a run above those of the candidates. Nothing is deployed. `perpetual` is not in the lock:
+it is fitted in a virtual environment of its own, kept below `AIRFLOW_HOME` (on a cluster this would
+be a pod with its own image), leaves its probabilities in the lake, and is judged here as well.
 
-**How to start it.** By hand, with `models` (which to let compete), `train_from` and
-`validation_month` (default: the first and the last landed month).
+**How to start it.** By hand: `models`, `train_from` (first month), `validation_month` (the last).
 
 **When it fails.** A candidate that fails leaves the run green and is named in the report; its log
-says why. `elsewhere.fit` with `Unable to create new virtual environment`: the package index was not
-reached; pip's or uv's own lines stand above it, and the index is the one they are configured with.
-`compare` fails only if no candidate finished. Then mend what the logs name and clear the whole
-run: its working files are gone.
+says why. `elsewhere.fit` with `Unable to create new virtual environment`: pip's or uv's own lines
+above it say why their package index was not reached. `compare` fails only if no candidate
+finished: mend what the logs name and clear the whole run, whose working files are gone.
 """
 
 import os
@@ -26,14 +23,30 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task, task_group, teardown
+from airflow.sdk import (
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    TriggerRule,
+    dag,
+    get_current_context,
+    task,
+    task_group,
+    teardown,
+)
 
-from course_pipelines import DEFAULT_ARGS, Tag
+from course_pipelines import DEFAULT_ARGS, RETRIES, Tag
 from flightdelays import perpetual
 from flightdelays.settings import MODELS
 
 MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
 ELSEWHERE = ["perpetual"]
+REFUSED = RetryRule(
+    exception=[ValueError, TypeError],
+    action=RetryAction.FAIL,
+    reason="the library refused the rows or the settings: it would refuse them again",
+)
 VENVS = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "venvs"
 
 
@@ -45,12 +58,12 @@ VENVS = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "venvs"
     params={
         "models": Param(
             ["hist_gradient", "random_forest", "xgboost", "lightgbm", *ELSEWHERE],
+            description="models that compete",
             type="array",
             items={"enum": [*MODELS, *ELSEWHERE]},
-            examples=[*MODELS, *ELSEWHERE],
+            examples=[*MODELS, *ELSEWHERE],  # what the form in the UI offers
             minItems=1,
             uniqueItems=True,
-            description="models that compete",
         ),
         "train_from": Param(None, **MONTH, description="first month to train on, YYYY-MM"),
         "validation_month": Param(None, **MONTH, description="later month to judge by, YYYY-MM"),
@@ -72,9 +85,7 @@ def model_tournament():
         """Path of the run's training set in the lake."""
         from flightdelays import dataset, runs, training_set
 
-        rows = training_set.build(runs.Window(**window))
-        print(dataset.describe(rows))
-        return dataset.save(rows, run_name())
+        return dataset.save(training_set.build(runs.Window(**window)), run_name())
 
     @task
     def candidates() -> list[str]:
@@ -91,6 +102,7 @@ def model_tournament():
 
     @task(
         pool="training",
+        retry_policy=ExceptionRetryPolicy(rules=[*RETRIES.rules, REFUSED]),
         map_index_template="{{ task.op_kwargs['model'] }}",
         execution_timeout=timedelta(minutes=30),
     )
@@ -105,6 +117,7 @@ def model_tournament():
         system_site_packages=False,
         expect_airflow=False,
         venv_cache_path=VENVS,
+        retries=1,
         pool="training",
         map_index_template="{{ task.op_kwargs['assignment']['model'] }}",
         execution_timeout=timedelta(minutes=30),
@@ -130,9 +143,9 @@ def model_tournament():
 
         context = get_current_context()
         # Two ids, so that this is a list even if only one candidate was judged.
-        judged = context["ti"].xcom_pull(task_ids=["compete", "elsewhere.judge"])
-        months = runs.Window(**window) if window else None
-        results, asked = [r for r in judged if r], context["params"]["models"]
+        found = context["ti"].xcom_pull(task_ids=["compete", "elsewhere.judge"])
+        results, asked = [one for one in found if one], context["params"]["models"]
+        months = window and runs.Window(**window)
         return tournament.compare(source, months, results, asked, run_name())
 
     @task

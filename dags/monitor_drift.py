@@ -5,8 +5,9 @@
 month to the month in question (the same point-in-time join as in training) → AUC of each month
 after its training, and how far each delay feature has moved since (PSI) → drifted or not →
 a training request in the Kafka topic `ml.training.requests`, or nothing → report. Drift is a fall
-of AUC by more than `FLIGHTDELAYS_DRIFT_AUC_FALL` below what the champion had when it was deployed;
-the PSI says what has moved. The same drift found twice is one request: both have one event id.
+of AUC by more than `FLIGHTDELAYS_DRIFT_AUC_FALL` below what the champion had when it was deployed,
+or a mean PSI of the delay features above `FLIGHTDELAYS_DRIFT_PSI`. The same drift found twice is
+one request: both have one event id.
 
 **How to start it.** By itself on the 2nd of each month at 06:00 UTC, when the month before has
 landed. By hand with the parameter `month` (default: the last landed month).

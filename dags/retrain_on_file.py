@@ -7,12 +7,12 @@ fields, the ledger and the report are the same. Files go to `done/`, malformed o
 with a `.reason.txt` beside them. A run that is triggered with a request, or with the name of a
 file, waits for nothing and takes exactly that.
 
-**How to start it.** Switch it on; a run begins every hour. Put a file such as
+**How to start it.** Switch it on; a run begins every ten minutes. Put a file such as
 `{"month": "2013-09", "reason": "new carrier"}` there: write it under a name that ends in `.tmp`,
 then rename it, so that nobody reads half of it. By REST, or by hand, with parameters: `month` and
 the other fields of a request, or `path`, the name of a file in the folder.
 
-**When it fails.** 50 minutes without a file are no failure: the run ends, its tasks skipped.
+**When it fails.** Nine minutes without a file are no failure: the run ends, its tasks skipped.
 `choose`: the parameters contradict each other. `take`: `path` leaves the folder, or there is no
 such file. `train`: see `retrain_on_event`. Files of a run that failed lie in `taken/`; clear its
 failed task and it goes on with them.
@@ -39,7 +39,7 @@ class WaitForFile(SkipAfterTimeout, FileSensor):
 
 
 @dag(
-    schedule="@hourly",
+    schedule="*/10 * * * *",
     catchup=False,
     max_active_runs=4,
     default_args=DEFAULT_ARGS,
@@ -76,7 +76,7 @@ def retrain_on_file():
         filepath="*.json",
         deferrable=True,
         poke_interval=5,
-        timeout=timedelta(minutes=50).total_seconds(),
+        timeout=timedelta(minutes=9).total_seconds(),
     )
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from flightdelays import pages
-from flightdelays.drift import Month, judge, moved_most
+from flightdelays.drift import Month, judge, mean_psi, moved_most
 from flightdelays.pages import Table
 from flightdelays.registry import Trained
 from flightdelays.settings import Settings, get_settings
@@ -32,19 +32,20 @@ def write(
     return pages.write(
         FOLDER,
         run,
-        headline=_headline(months[month]["auc"], month, reigning, reason is not None),
+        headline=_headline(months[month], month, reigning, settings, reason is not None),
         facts=[
             f"The champion is a {reigning.model} trained on {window.train_from} to "
             f"{window.train_to}; it was deployed by what it did in {window.validation}.",
-            f"A fall of AUC by more than {settings.drift_auc_fall:g} asks for a retraining.",
-            f"In {month} the PSI of {len(moved)} of {len(index)} delay features is above "
-            f"{settings.drift_psi:g}. It explains and does not decide: delays have seasons.",
+            f"A fall of AUC by more than {settings.drift_auc_fall:g} asks for a retraining, and so "
+            f"does a mean PSI of the delay features above {settings.drift_psi:g}.",
+            f"In {month} the mean is {mean_psi(months[month]):.2f}; the PSI of {len(moved)} of "
+            f"{len(index)} features is above {settings.drift_psi:g}.",
         ],
         tables={
             "Months after the training": Table(
-                ("month", "rows", "late", "AUC", "largest PSI", "of feature"),
+                ("month", "rows", "late", "AUC", "mean PSI", "largest PSI", "of feature"),
                 [
-                    (name, m["rows"], m["late_rate"], m["auc"], value, feature)
+                    (name, m["rows"], m["late_rate"], m["auc"], mean_psi(m), value, feature)
                     for name, m in months.items()
                     for feature, value in [moved_most(m)]
                 ],
@@ -62,12 +63,19 @@ def write(
     )
 
 
-def _headline(auc: float, month: str, reigning: Trained, drifted: bool) -> str:
-    name, before = f"champion v{reigning.version}", reigning.metrics["auc"]
-    if drifted:
+def _headline(
+    found: Month, month: str, reigning: Trained, settings: Settings, drifted: bool
+) -> str:
+    name, auc, before = f"champion v{reigning.version}", found["auc"], reigning.metrics["auc"]
+    if drifted and before - auc > settings.drift_auc_fall:
         return (
             f"{name} has fallen to AUC {auc:.3f} in {month} ({before:.3f} when it was deployed): "
             "retraining requested"
+        )
+    if drifted:
+        return (
+            f"{name} met other flights in {month} than in its training (mean PSI "
+            f"{mean_psi(found):.2f}, AUC {auc:.3f}): retraining requested"
         )
     if month <= reigning.window.validation:
         return (

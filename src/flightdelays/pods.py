@@ -14,7 +14,6 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
 from flightdelays.errors import CourseError
-from flightdelays.lake import open_lake
 from flightdelays.settings import Settings, get_settings
 
 # Seconds to connect and to wait for an answer. The client connects up to four times.
@@ -119,6 +118,8 @@ def _message(error: ApiException) -> str:
 
 def check_reachable(settings: Settings | None = None) -> None:
     """CourseError unless lake and MLflow have addresses: a pod sees no folder of this machine."""
+    from flightdelays.lake import open_lake  # not above: this module is imported at parse time
+
     settings = settings or get_settings()
     if open_lake(settings).is_local:
         raise CourseError(

@@ -120,8 +120,8 @@ def report(
     data: dict[str, Any] = dict(compared)
     if answer is not None:
         user, moment = answer["responded_by_user"], answer["responded_at"]
-        who = user["name"] if user else "nobody"
-        facts.append(f"Answered by {who} at {moment:%Y-%m-%d %H:%M} UTC.")
+        who = f"{user['name']} answered at" if user else "Nobody answered until"
+        facts.append(f"{who} {moment:%Y-%m-%d %H:%M} UTC.")
         data |= {
             "answer": answer["chosen_options"][0],
             "answered_by": user and user["name"],

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,12 @@ _TRUSTED = {
     ],
     "catboost": ["catboost.core.CatBoostClassifier"],
 }
-_LIBRARY = {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm", "catboost": "catboost"}
+# XGBoost comes as either of two packages: with CUDA in an image for GPUs, without elsewhere.
+_LIBRARY = {
+    "xgboost": ("xgboost-cpu", "xgboost"),
+    "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
+}
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,5 @@ def _runs(service: MlflowClient, experiment_id: str, run: str, name: str) -> lis
 
 def _requirements(name: str) -> list[str]:
     packages = ["mlflow", "scikit-learn", "skops", "pandas", "numpy"]
-    if name in _LIBRARY:
-        packages.append(_LIBRARY[name])
+    packages += [package for package in _LIBRARY.get(name, ()) if any(distributions(name=package))]
     return [f"{package}=={installed(package)}" for package in packages]

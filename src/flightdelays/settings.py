@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         default=0.03, gt=0, le=1, description="fall of the champion's AUC that asks for retraining"
     )
     drift_psi: float = Field(
-        default=0.2, gt=0, description="population stability index that counts as drift"
+        default=0.2, gt=0, description="mean PSI of the delay features that asks for retraining"
     )
     threads: int = Field(
         default=1, ge=1, description="threads of one training; parallel tasks share the cores"

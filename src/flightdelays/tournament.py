@@ -252,7 +252,7 @@ def report(
         f"Trained on {window.train_from} to {window.train_to}, judged on {window.validation}.",
         f"F1 of {best['model']}: {best['f1']:.4f} at the threshold {best['threshold']:.3f}, "
         "the one with the best F1 on the training rows.",
-        "Nothing was deployed: train_delay_model does that, with the winner as its `model`.",
+        "Nothing was deployed: train_delay_model does that, told to train that model.",
     ]
     if missing:
         facts.append(f"Did not finish: {', '.join(missing)}; the log of each says why.")

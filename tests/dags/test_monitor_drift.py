@@ -133,7 +133,7 @@ def test_a_champion_that_holds_asks_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connect(monkeypatch, broker)
-    use(monkeypatch, drift_auc_fall=0.2)
+    use(monkeypatch, drift_auc_fall=0.2, drift_psi=2)
     done = run("monitor_drift", month=MONTH)
     assert done.state == "success"
     assert states(done)["publish"] == "skipped"

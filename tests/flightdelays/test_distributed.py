@@ -3,8 +3,10 @@
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,14 +37,18 @@ def parts(folder: str, settings: Settings) -> list[str]:
 @contextmanager
 def threads(workers: int) -> Iterator[LocalCluster]:
     """A cluster of workers in threads of this process, which is quicker to start than processes."""
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=False,
-        host="127.0.0.1",
-        protocol="tcp",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with (
+        TemporaryDirectory() as folder,
+        dask.config.set({"temporary-directory": folder}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=False,
+            host="127.0.0.1",
+            protocol="tcp",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+    ):
         yield cluster
 
 

@@ -101,11 +101,28 @@ def test_psi_of_real_features_agrees_with_relative_entropies_of_pandas_bins(
 )
 def test_drift_is_a_fall_of_auc_after_the_deployment(auc: float, when: str, drifted: bool) -> None:
     months = {when: month(auc, carrier_delay_3h=0.1, origin_delay_3h=3.0)}
-    reason = drift.judge(months, when, DEPLOYED, Settings(drift_auc_fall=0.03))
+    reason = drift.judge(months, when, DEPLOYED, Settings(drift_auc_fall=0.03, drift_psi=2))
     assert (reason is not None) is drifted
     if reason:
         assert "champion v7 fell by 0.031 to 0.719 in 2013-04 (0.750 when" in reason
+        assert "mean PSI" not in reason
         assert "origin_delay_3h, PSI 3.00" in reason
+
+
+@pytest.mark.parametrize(
+    ("index", "when", "drifted"),
+    # The average with a feature that stands still, at 0.1.
+    [(0.31, "2013-04", True), (0.29, "2013-04", False), (0.31, "2013-03", False)],
+)
+def test_drift_is_also_a_shift_of_the_delay_features(
+    index: float, when: str, drifted: bool
+) -> None:
+    months = {when: month(0.75, carrier_delay_3h=0.1, origin_delay_3h=index)}
+    reason = drift.judge(months, when, DEPLOYED, Settings(drift_psi=0.2))
+    assert (reason is not None) is drifted
+    if reason:
+        assert "mean PSI of 0.21 against the training of champion v7 (0.2 is allowed)" in reason
+        assert "fell" not in reason
 
 
 def test_the_same_drift_is_the_same_event_and_another_is_another() -> None:
@@ -175,7 +192,7 @@ def test_the_page_shows_each_month_and_the_same_twice(
     page = path.with_name("index.html").read_text("utf-8")
     assert "champion v7 has fallen to AUC 0.600 in 2013-04 (0.750 when it was deployed)" in page
     assert page.count("<svg") == 2
-    assert "PSI of 1 of 1 delay features is above 0.2" in page
+    assert "the mean is 0.90; the PSI of 1 of 1 features is above 0.2" in page
     drift_report.write(months, "2013-04", DEPLOYED, "run", own)
     assert {file.name: file.read_bytes() for file in path.parent.glob("*.svg")} == first
     quiet = drift_report.write({"2013-03": month(0.75)}, "2013-03", DEPLOYED, "other", own)
