@@ -33,12 +33,20 @@ for name in [name for name in os.environ if name.startswith("FLIGHTDELAYS_")]:
 # What the folders of this tree stand for, in the words of the last lines of `make test`.
 LAYERS = {
     "course": "command line, set-up, doctor",
-    "dags": "DAG files parse; pipelines run task by task on nine real months",
+    "dags": "DAG files parse; pipelines run task by task on real months",
     "flightdelays": "ML code: data, features, quality, models, registry; bad input",
-    "live": "a running stack: schedules, assets, kills and restarts",
+    "live": "a running stack: schedules, assets, messages, people, kills and restarts",
     "pages": "commands, links, versions and figures on the pages",
     "bench": "benchmarks",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes: the live tests wait half of their time, in which the others get on."""
+    live = REPOSITORY / "tests" / "live"
+    for item in items:
+        group = "live" if live in item.path.parents else "others"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
