@@ -11,6 +11,28 @@ from course.sandbox import Sandbox, sandbox
 LIVE_DAGS = Path(__file__).parent / "dags"
 BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
+# All share one stack, and each leaves more in it: the first finds it empty, the last but one
+# plays a year, the last stops it.
+ORDER = (
+    "test_pipelines",
+    "test_backfill",
+    "test_promotion",
+    "test_events",
+    "test_faults",
+    "test_monitoring",
+    "test_drift_loop",
+    "test_stack",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of this folder in their order; a file that has no place is an error."""
+    here = Path(__file__).parent
+    places = [number for number, item in enumerate(items) if here in item.path.parents]
+    ordered = sorted((items[place] for place in places), key=lambda i: ORDER.index(i.path.stem))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Sandbox]:
