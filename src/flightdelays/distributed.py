@@ -9,12 +9,14 @@ is connected to it: pods, for example, of an image with this package. They compu
 """
 
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import pandas as pd
@@ -95,6 +97,7 @@ def cluster(
         return
     with (
         _children_allowed(),
+        _program_left_out(),
         tempfile.TemporaryDirectory(prefix="dask-") as folder,
         dask.config.set({"temporary-directory": folder}),
     ):
@@ -121,6 +124,21 @@ def _children_allowed() -> Iterator[None]:
         yield
     finally:
         process.daemon = before
+
+
+@contextmanager
+def _program_left_out() -> Iterator[None]:
+    """Workers are fresh processes, and Python imports the program that started them into each.
+
+    In a task that is Airflow, which takes seconds and refuses to be imported there: what a task
+    may know of its database is not enough.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def fit(

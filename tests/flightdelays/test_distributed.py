@@ -1,8 +1,11 @@
 """Training on several workers, here on threads of this process; pods do the same."""
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -175,3 +178,20 @@ def test_the_headline_says_whether_the_quality_is_the_same(auc: float, headline:
     assert told["headline"] == headline
     assert told["facts"][1] == "Reading and fitting took 5.0 s on 2 workers, 8.0 s on one."
     assert [row[0] for row in told["tables"]["Workers"].rows] == [1, 2]
+
+
+def test_workers_start_from_a_program_that_cannot_be_imported(tmp_path: Path) -> None:
+    # As in a task of Airflow, whose own program fails when a worker imports it.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "if __name__ != '__main__':\n"
+        "    raise SystemExit('imported by a worker')\n"
+        "from flightdelays.distributed import cluster\n"
+        "with cluster(2) as client:\n"
+        "    print(client.submit(sum, [1, 2]).result(), flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "3"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def headline(stack: Any, run_id: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def challenge(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
+def challenge(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """Versions of champion and challenger: small real models in the registry of the stack."""
     settings: Settings = stack.settings
     lake = tmp_path_factory.mktemp("lake")
@@ -74,7 +74,9 @@ def challenge(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[int
     champion = registry.alias_version(CHAMPION, settings)
     assert champion is not None
     assert champion != number
-    return champion, number
+    yield champion, number
+    # No training that follows should be judged beside these.
+    registry.client(settings).delete_registered_model(settings.model_name)
 
 
 @pytest.fixture(scope="module")
