@@ -199,7 +199,8 @@ def _until_drift(session: Session, months: list[str]) -> Page:
         took = (datetime.now(UTC) - moment).total_seconds()
         facts = [*page.facts, retrained.headline, *retrained.facts]
         facts.append(f"From the question to the answer it took {took:.0f} s.")
-        facts.append("Next: make demo DAG=promote_model")
+        if any("deployed as" in fact for fact in retrained.facts):
+            facts.append("Next: make demo DAG=promote_model")
         return page.model_copy(update={"facts": facts})
     if page is None:
         raise CourseError(
