@@ -73,7 +73,7 @@ clean: setup ## stop the stack and delete its data, asking first (YES=1 does not
 ##@ Work on the course
 
 test: setup ## every test that needs no container engine (ARGS="-k name")
-	@$(BIN)/pytest -m "not bench" --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -m "not bench" --numprocesses 2 $(ARGS)
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)

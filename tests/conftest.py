@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -41,12 +43,16 @@ LAYERS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes: the live tests wait half of their time, in which the others get on."""
-    live = REPOSITORY / "tests" / "live"
-    for item in items:
-        group = "live" if live in item.path.parents else "others"
-        item.add_marker(pytest.mark.xdist_group(group))
+class TwoProcesses(LoadScopeScheduling):
+    """The live tests wait half of their time, in which a second process runs all the others."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "live" if nodeid.startswith("tests/live/") else "others"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoProcesses:
+    """How ``make test`` shares the tests out."""
+    return TwoProcesses(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -43,13 +43,13 @@ def take(state: State, dag_ids: list[str], folder: Path = FOLDER) -> list[Path]:
         page.add_init_script("localStorage.setItem('default_dag_view', '\"graph\"')")
         _log_in(page, state)
         for dag_id in dag_ids:
-            runs = [run for run in airflow.runs(dag_id, order_by="-run_after") if run["end_date"]]
+            runs = [run for run in airflow.runs(dag_id) if run["end_date"]]
             if not runs:
                 raise CourseError(
                     f"{dag_id} has not run yet: there is nothing to picture.",
                     f"make demo DAG={dag_id}",
                 )
-            run_id = runs[0]["dag_run_id"]
+            run_id = max(runs, key=lambda run: run["end_date"])["dag_run_id"]
             page.goto(f"{state.url('airflow')}/dags/{dag_id}/runs/{run_id}")
             taken.append(_graph(page, folder / f"{dag_id}.png"))
         browser.close()

@@ -252,7 +252,8 @@ def test_the_plugin_loader_passes_over_it() -> None:
     probe = (
         "import sys; from airflow.plugins_manager import _get_plugins;"
         "plugins, errors = _get_plugins(); assert plugins and not errors, errors;"
-        "print([name for name in sys.modules if 'training_requests' in name])"
+        "files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()];"
+        "print([file for file in files if 'training_requests' in file])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", probe], capture_output=True, text=True, check=True
