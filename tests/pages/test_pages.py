@@ -37,7 +37,11 @@ def spelt(entry: dict[str, Any]) -> str:
     """A figure as a page writes it."""
     value = entry["value"]
     if entry["unit"] == "s":
+        if value < 10:
+            return f"{value:.1f} s"
         return f"{value:.0f} s" if value < 100 else f"{value // 60:.0f} min {value % 60:.0f} s"
+    if entry["unit"] == "ms":
+        return f"{value:.1f} ms"
     if entry["unit"] == "MB":
         return f"{value / 1024:.1f} GB"
     return f"{value:.2f}"
