@@ -238,7 +238,7 @@ def _smoke_test(sample: pd.DataFrame, settings: Settings) -> None:
 
 
 def _version_of(service: MlflowClient, run_id: str, address: str, settings: Settings) -> int:
-    known = service.search_model_versions(f"run_id = '{run_id}'")
+    known = service.search_model_versions(f"name = '{settings.model_name}' and run_id = '{run_id}'")
     if known:
         return max(int(version.version) for version in known)
     registered = mlflow.register_model(address, settings.model_name)

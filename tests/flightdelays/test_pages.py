@@ -53,11 +53,11 @@ def test_names_from_outside_cannot_become_markup(settings: Settings) -> None:
 
 
 def test_the_same_run_again_replaces_its_page(settings: Settings) -> None:
-    first, _ = written(settings, headline="first")
-    second, html = written(settings, headline="second")
+    first, _ = written(settings, headline="the earlier one")
+    second, html = written(settings, headline="the later one")
     assert first["report_url"] == second["report_url"]
-    assert "second" in html
-    assert "first" not in html
+    assert "the later one" in html
+    assert "the earlier one" not in html
     assert len(list(Path(settings.site).rglob("verdict.json"))) == 1
 
 

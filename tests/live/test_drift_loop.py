@@ -110,7 +110,8 @@ def test_from_drift_to_a_new_champion(stack: Any, settings: Settings) -> None:
     # Answered before the executor has reported it, Airflow 3.3 takes the task for dead.
     time.sleep(SETTLED)
     stack.api.answer(PROMOTE, question, "approve", "Approve")
-    assert finish(stack, PROMOTE, question) == "success"
+    ended = finish(stack, PROMOTE, question)
+    assert ended == "success", tasks(stack, PROMOTE, question)
     assert registry.alias_version("champion", settings) == challenger["version"]
 
     # The new champion is well in the month that was the undoing of the old one.

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy
 
 from course.api import FINISHED, AirflowError
+from course.recipes import SETTLED
 from flightdelays import models, registry, source, training_set
 from flightdelays.dataset import LABEL, feature_columns
 from flightdelays.registry import APPROVED_BY, CHAMPION, STAGING
@@ -99,6 +100,7 @@ def asked(stack: Any, challenge: tuple[int, int]) -> dict[str, str]:
             f"{run_id} asks",
             lambda run_id=run_id: states(stack, run_id).get(ASK) == "awaiting_input",
         )
+    time.sleep(SETTLED)
     return runs
 
 
