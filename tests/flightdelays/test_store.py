@@ -208,19 +208,23 @@ def test_views_registered_at_the_same_time_are_all_registered(
     assert registered == set(ENTITY)
 
 
-def test_the_service_is_registered_until_it_is_defined_otherwise(own_repository: Settings) -> None:
+def test_the_service_is_registered_until_it_is_defined_otherwise(
+    own_repository: Settings, tmp_path: Path
+) -> None:
     from flightdelays import store
 
-    store.apply(own_repository)
-    assert store.service_is_registered(own_repository)
-    path = Path(own_repository.feature_repo) / "definitions.py"
+    own = own_repository.model_copy(update={"feast_registry": str(tmp_path / "own.db")})
+
+    store.apply(own)
+    assert store.service_is_registered(own)
+    path = Path(own.feature_repo) / "definitions.py"
     replace(
         path, "origin_delays, carrier_delays, tailnum_delays]", "carrier_delays, tailnum_delays]"
     )
-    assert not store.service_is_registered(own_repository)
-    assert set(store.service_views(own_repository)) == set(ENTITY) - {"origin_delays"}
-    store.apply(own_repository)
-    assert store.service_is_registered(own_repository)
+    assert not store.service_is_registered(own)
+    assert set(store.service_views(own)) == set(ENTITY) - {"origin_delays"}
+    store.apply(own)
+    assert store.service_is_registered(own)
 
 
 def test_one_view_alone_is_brought_up_to_date(
