@@ -35,7 +35,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
-from course_pipelines import DEFAULT_ARGS, Tag
+from course_pipelines import DEFAULT_ARGS, MONTH, Tag
 
 
 @dag(
@@ -52,8 +52,7 @@ from course_pipelines import DEFAULT_ARGS, Tag
         ),
         "month": Param(
             None,
-            type=["null", "string"],
-            pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+            **MONTH,
             description="month to compute, YYYY-MM; empty: that of the data interval",
         ),
     },

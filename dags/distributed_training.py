@@ -22,9 +22,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task, teardown
 
-from course_pipelines import DEFAULT_ARGS, Tag
-
-MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
+from course_pipelines import DEFAULT_ARGS, MONTH, Tag
 
 
 @dag(

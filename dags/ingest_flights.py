@@ -21,7 +21,7 @@ from datetime import datetime
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from course_pipelines import DEFAULT_ARGS, FLIGHTS, Tag
+from course_pipelines import DEFAULT_ARGS, FLIGHTS, MONTH, Tag
 
 
 @dag(
@@ -33,8 +33,7 @@ from course_pipelines import DEFAULT_ARGS, FLIGHTS, Tag
     params={
         "month": Param(
             None,
-            type=["null", "string"],
-            pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+            **MONTH,
             description="month to land, YYYY-MM; empty: that of the data interval",
         )
     },

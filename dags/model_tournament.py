@@ -36,11 +36,10 @@ from airflow.sdk import (
     teardown,
 )
 
-from course_pipelines import DEFAULT_ARGS, RETRIES, Tag
+from course_pipelines import DEFAULT_ARGS, MONTH, RETRIES, Tag
 from flightdelays import perpetual
 from flightdelays.settings import MODELS
 
-MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
 ELSEWHERE = ["perpetual"]
 REFUSED = RetryRule(
     exception=[ValueError, TypeError],

@@ -30,7 +30,7 @@ from airflow.sdk import (
     teardown,
 )
 
-from course_pipelines import DEFAULT_ARGS, Tag
+from course_pipelines import DEFAULT_ARGS, MONTH, Tag
 
 
 @dag(
@@ -41,8 +41,7 @@ from course_pipelines import DEFAULT_ARGS, Tag
     params={
         "month": Param(
             None,
-            type=["null", "string"],
-            pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+            **MONTH,
             description="month to judge the champion by, YYYY-MM; empty: the last landed one",
         )
     },

@@ -31,10 +31,8 @@ from airflow.sdk import (
     teardown,
 )
 
-from course_pipelines import DEFAULT_ARGS, FEATURES, STAGING_MODEL, Tag
+from course_pipelines import DEFAULT_ARGS, FEATURES, MONTH, STAGING_MODEL, Tag
 from flightdelays.settings import MODELS
-
-MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
 
 
 @dag(

@@ -27,12 +27,10 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk import Param, dag, get_current_context, task, teardown
 from kubernetes.client import models as k8s
 
-from course_pipelines import DEFAULT_ARGS, RETRIES, Tag
+from course_pipelines import DEFAULT_ARGS, MONTH, RETRIES, Tag
 from flightdelays import pods
 from flightdelays.settings import MODELS
 from pod_retries import PodRetries
-
-MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
 
 
 @dag(

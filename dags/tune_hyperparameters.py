@@ -37,9 +37,8 @@ from airflow.sdk import (
     teardown,
 )
 
-from course_pipelines import DEFAULT_ARGS, RETRIES, Tag
+from course_pipelines import DEFAULT_ARGS, MONTH, RETRIES, Tag
 
-MONTH = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
 # A database is back within seconds, and the other workers go on meanwhile.
 WORKER_RETRIES = ExceptionRetryPolicy(
     rules=[

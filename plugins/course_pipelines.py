@@ -13,6 +13,10 @@ STAGING_MODEL = Asset(name="staging_model", uri="registry://flight-delay/staging
 CHAMPION_MODEL = Asset(name="champion_model", uri="registry://flight-delay/champion", group="model")
 
 
+# What a DAG parameter must look like that is a month, or left out.
+MONTH: dict[str, Any] = {"type": ["null", "string"], "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"}
+
+
 class Tag(StrEnum):
     """The tags a DAG of the course may carry; a test refuses others."""
 

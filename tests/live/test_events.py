@@ -5,19 +5,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from course.api import FINISHED, AirflowError
+from course.api import AirflowError
 from course.kafka import send
 from flightdelays import features, ledger, source, store
 from flightdelays.errors import LakeError
 from flightdelays.requests import DEAD_LETTERS, TOPIC
 from flightdelays.settings import Settings
+
+from .test_pipelines import finish, wait
 
 pytestmark = pytest.mark.live
 
@@ -27,26 +29,6 @@ MONTHS = ["2013-01", "2013-02", "2013-03"]
 MINUTES = 60
 # A task that deferred is reported a few seconds later; Airflow 3.3 fails one that resumes earlier.
 SETTLED = 6
-
-
-def wait(what: str, condition: Callable[[], Any], seconds: float = 3 * MINUTES) -> Any:
-    """The first true value of ``condition``."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.5)
-    return value
-
-
-def finish(stack: Any, dag_id: str, run_id: str) -> str:
-    """Wait for a run to end; its state."""
-    return str(
-        wait(
-            f"{dag_id} {run_id} ends",
-            lambda: (state := stack.api.run(dag_id, run_id)["state"]) in FINISHED and state,
-            5 * MINUTES,
-        )
-    )
 
 
 def request(event_id: str, month: str = "2013-02", **fields: Any) -> str:

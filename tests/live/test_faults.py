@@ -2,9 +2,8 @@
 
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from typing import Any
 import psutil
 import pytest
 
-from course.api import FINISHED, AirflowError
+from course.api import AirflowError
 from course.config import BIN
 from flightdelays import features, registry, source, store
 from flightdelays.settings import Settings
 from flightdelays.source import landed_months
+
+from .test_pipelines import finish, tasks, wait
 
 pytestmark = pytest.mark.live
 
@@ -24,28 +25,6 @@ TRAIN = "train_delay_model"
 PROBE = "live_probe"
 MONTHS = ("2013-01", "2013-02", "2013-03")
 QUICK = {"model": "logistic", "validation_month": "2013-03"}
-
-
-def wait(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
-    """The first true value of ``condition``."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.3)
-    return value
-
-
-def tasks(stack: Any, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-    return {entry["task_id"]: entry for entry in stack.api.task_instances(dag_id, run_id)}
-
-
-def finish(stack: Any, dag_id: str, run_id: str) -> str:
-    return str(
-        wait(
-            f"{dag_id} {run_id} ends",
-            lambda: (state := stack.api.run(dag_id, run_id)["state"]) in FINISHED and state,
-        )
-    )
 
 
 @pytest.fixture(scope="module")
