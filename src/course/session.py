@@ -159,8 +159,10 @@ class Session:
     def prepare(self, months: list[str] = MONTHS) -> None:
         """Months landed and features built, and no training started by that."""
         self.find(INGEST, BUILD, TRAIN)
+        asleep = (self.airflow.dag(TRAIN) or {}).get("is_paused", True)
         self.land(months)
         self.build()
+        self.airflow.pause(TRAIN, paused=asleep)
 
     def page(self, title: str, dag_id: str, conf: dict[str, Any] | None = None) -> Page:
         """Start a run, follow it to its end and return what its report says."""
