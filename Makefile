@@ -25,12 +25,12 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor airflow topics send clean test bench lint format
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format
 
 ##@ Begin
 
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 setup: $(STAMP) $(TWEETS) ## create the environment from the lock (the others do it by themselves)
@@ -55,6 +55,9 @@ logs: setup ## the logs of all components, or of one (C=scheduler, FOLLOW=1)
 doctor: setup ## check this machine and the stack; each finding with what mends it
 	@$(COURSE) doctor
 
+lab: setup ## watch a pitfall, or find and mend a planted fault (NAME=…, MEND=1); lists them
+	@$(COURSE) lab $(if $(NAME),"$(NAME)") $(if $(MEND),--mend)
+
 airflow: setup ## Airflow's own command line in the stack (ARGS="dags list")
 	@$(COURSE) airflow $(ARGS)
 
@@ -70,10 +73,39 @@ send: setup ## send a message to a Kafka topic (MESSAGE='{…}', TOPIC=ml.traini
 clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)
 	@$(COURSE) clean $(if $(YES),--yes)
 
+##@ Learn
+
+# The exercise: 1 to 6, or capstone.
+EX ?=
+
+check: setup ## run your DAG and say which tasks are done (EX=2)
+	@$(COURSE) check $(or $(EX),1) $(ARGS)
+
+watch: setup ## the same at each save (EX=2)
+	@$(COURSE) watch $(or $(EX),1) $(ARGS)
+
+hint: setup ## the next hint for a task, from general to specific (EX=2 STEP=3)
+	@$(COURSE) hint $(or $(EX),1) $(or $(STEP),1)
+
+solution: setup ## your file beside ours, once yours passes (EX=2, ANYWAY=1)
+	@$(COURSE) solution $(or $(EX),1) $(if $(ANYWAY),--anyway)
+
+reset: setup ## back to the starter; your file is kept beside it (EX=2)
+	@$(COURSE) reset $(or $(EX),1)
+
+progress: setup ## how far you are in each exercise
+	@$(COURSE) progress
+
+grade: setup ## grade a folder of submissions into a table (DIR=…, EX=2)
+	@$(COURSE) grade "$(DIR)" $(EX) $(ARGS)
+
 ##@ Work on the course
 
 test: setup ## every test that needs no container engine (ARGS="-k name")
-	@$(BIN)/pytest -m "not bench" --numprocesses 2 $(ARGS)
+	@$(BIN)/pytest -m "not bench and not proof" --numprocesses 2 $(ARGS)
+
+test-exercises: setup ## every starter, solution and wrong variant goes through the grader
+	@$(BIN)/pytest -m proof tests/exercises --numprocesses 2 $(ARGS)
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)

@@ -38,6 +38,8 @@ LAYERS = {
     "dags": "DAG files parse; pipelines run task by task on real months",
     "flightdelays": "ML code: data, features, quality, models, registry; bad input",
     "live": "a running stack: schedules, assets, messages, people, kills and restarts",
+    "exercises": "every starter, solution and wrong variant goes through the grader",
+    "labs": "the pitfalls: the damage, and how it is mended",
     "pages": "commands, links, versions and figures on the pages",
     "bench": "benchmarks",
 }
@@ -47,6 +49,8 @@ class TwoProcesses(LoadScopeScheduling):
     """The live tests wait half of their time, in which a second process runs all the others."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/exercises/"):
+            return nodeid  # each for whichever process is free
         return "live" if nodeid.startswith("tests/live/") else "others"
 
 

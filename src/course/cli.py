@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from course.config import BIN, load_config
 from course.console import console, errors, progress, show_addresses
 from course.errors import CourseError
+from course.learning import commands
 from course.state import require_state
 from flightdelays.errors import CourseError as DataProblem
 from flightdelays.errors import ServiceError
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(commands)
 
 
 @app.command()
@@ -171,6 +173,22 @@ def doctor() -> None:
     from course.doctor import examine
 
     raise typer.Exit(0 if examine(load_config()) else 1)
+
+
+@app.command()
+def lab(
+    name: Annotated[str, typer.Argument(help="the lab; lists all if left out")] = "",
+    mend: Annotated[bool, typer.Option("--mend", help="undo what the lab planted")] = False,
+) -> None:
+    """Watch a pitfall, or plant a fault in the running stack, to be found and mended."""
+    from course import lab as labs
+
+    if name:
+        labs.run_lab(load_config(), name, mend=mend)
+    elif mend:
+        raise CourseError("Which lab is to be undone?", "make lab NAME=… MEND=1")
+    else:
+        labs.overview()
 
 
 @app.command()

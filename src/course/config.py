@@ -60,6 +60,16 @@ class Config(BaseSettings):
         return self.root / "incoming"
 
     @property
+    def tweets(self) -> Path:
+        """The rated tweets of exercise 1."""
+        return self.root / "data" / "tweets_GroundTruth.txt"
+
+    @property
+    def labs(self) -> Path:
+        """Folder of the DAG files that a lab plants."""
+        return self.root / "labs"
+
+    @property
     def logs(self) -> Path:
         """Folder of the component logs."""
         return self.root / "logs"

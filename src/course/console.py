@@ -1,9 +1,11 @@
 """How the command line talks: colours and spinners for a person, plain lines for a log."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from course.state import ADMIN, State
 
@@ -24,6 +26,13 @@ def progress(doing: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(doing):
         yield say
+
+
+def picture(shown: RenderableType, title: str, path: Path) -> None:
+    """Save what is shown as an SVG picture of a terminal of 100 columns."""
+    recorder = Console(record=True, width=100, file=io.StringIO(), highlight=False)
+    recorder.print(shown)
+    recorder.save_svg(str(path), title=title)
 
 
 def show_addresses(state: State, more: Mapping[str, str] | None = None) -> None:

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 import psutil
-from pydantic import BaseModel
 
 from course import postgres
 from course.config import BIN, DEFAULT_PORTS, REPOSITORY, Config
 from course.console import console
 from course.dagcheck import import_errors
+from course.diagnosis import diagnose
+from course.finding import Finding
 from course.health import Health
 from course.lock import differences
 from course.ports import holder, is_free
@@ -22,18 +23,6 @@ GIB = 2**30
 DISK = 5 * GIB
 MEMORY_TO_START = 3 * GIB
 MEMORY_TO_RUN = 1 * GIB
-
-
-class Finding(BaseModel):
-    """One thing that was looked at; ``fix`` is the command that mends it if it is not well."""
-
-    text: str
-    fix: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is well."""
-        return not self.fix
 
 
 def python(config: Config) -> Iterator[Finding]:
@@ -138,7 +127,7 @@ def dags(config: Config) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    *(python, disk, memory, environment, stack, dags),
+    *(python, disk, memory, environment, stack, dags, diagnose),
 )
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from course.config import BIN, Config
+from course.config import BIN, REPOSITORY, Config
 from course.files import write_atomic
 from course.processes import STACK
 from course.state import ADMIN, State
 from flightdelays.settings import Settings
 
+BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
+EXERCISES = REPOSITORY / "exercises"
+# Its DAG file holds the function that a trigger finds by the name of its module.
+IMPORTABLE = EXERCISES / "ex03_event_driven_training"
 SECRET_WORDS = ("SECRET", "FERNET", "PASSWORD", "TOKEN", "KEY", "SQL_ALCHEMY_CONN", "CONN_")
 
 # Values that a person may well want to change; theirs win.
@@ -83,6 +87,7 @@ def connections(config: Config, state: State) -> dict[str, str]:
         "kafka_default": {"conn_type": "kafka", "extra": kafka},
         "kafka_retrain_on_event": consumer("retrain_on_event"),
         "kafka_await_training_request": consumer("await_training_request"),
+        "kafka_ex03": consumer("ex03"),
         "apprise_default": {
             "conn_type": "apprise",
             "extra": {"config": {"path": f"jsonl://localhost{quote(str(alerts))}", "tag": "all"}},
@@ -90,6 +95,21 @@ def connections(config: Config, state: State) -> dict[str, str]:
         "fs_incoming": {"conn_type": "fs", "extra": {"path": str(config.incoming)}},
     }
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in found.items()}
+
+
+def bundles(config: Config) -> str:
+    """Where the DAG files lie: the pipelines, the exercises, and what a lab plants."""
+    places = {"dags": {}, "exercises": {"path": EXERCISES}, "labs": {"path": config.labs}}
+    return json.dumps(
+        [
+            {
+                "name": name,
+                "classpath": BUNDLE,
+                "kwargs": {key: str(path) for key, path in kwargs.items()},
+            }
+            for name, kwargs in places.items()
+        ]
+    )
 
 
 def _own(config: Config, state: State) -> dict[str, str]:
@@ -129,7 +149,7 @@ def _own(config: Config, state: State) -> dict[str, str]:
 
 
 def _places(config: Config, state: State) -> dict[str, str]:
-    """Where the ML code reads and writes; a value in the caller's environment wins."""
+    """Where code is read from and data are written; a value in the caller's environment wins."""
     root = config.root
     return {
         "FLIGHTDELAYS_LAKE": str(config.lake),
@@ -140,6 +160,8 @@ def _places(config: Config, state: State) -> dict[str, str]:
         "FLIGHTDELAYS_MLFLOW_TRACKING_URI": state.url("mlflow"),
         "FLIGHTDELAYS_OPTUNA_STORAGE": database_uri(state, "optuna"),
         "FLIGHTDELAYS_INCOMING": str(config.incoming),
+        "SENTIMENT_TWEETS": str(config.tweets),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(config),
     }
 
 
@@ -149,6 +171,7 @@ def stack_environment(config: Config, state: State) -> dict[str, str]:
     loopback = ["127.0.0.1", "localhost", inherited.get("NO_PROXY", "")]
     no_proxy = ",".join(part for part in loopback if part)
     path = os.pathsep.join([str(BIN), inherited.get("PATH", os.defpath)])
+    modules = [str(IMPORTABLE), inherited.get("PYTHONPATH", "")]
     return {
         **TUNABLE,
         **_places(config, state),
@@ -156,6 +179,7 @@ def stack_environment(config: Config, state: State) -> dict[str, str]:
         **inherited,
         **_own(config, state),
         "PATH": path,
+        "PYTHONPATH": os.pathsep.join(part for part in modules if part),
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }

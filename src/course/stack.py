@@ -73,7 +73,7 @@ def start(config: Config, say: Say) -> tuple[State, bool]:
             )
             if note:
                 say(note)
-        for folder in ("airflow", "mlflow", "lake", "site", "feast", "incoming", "logs"):
+        for folder in ("airflow", "mlflow", "lake", "site", "feast", "incoming", "labs", "logs"):
             (config.root / folder).mkdir(parents=True, exist_ok=True)
         state.kafka = config.bootstrap_servers
         programs = postgres.initialise(config)

@@ -35,7 +35,7 @@ def test_make_alone_lists_every_target(copy: Path) -> None:
 
 def test_every_target_but_help_depends_on_the_set_up(copy: Path) -> None:
     text = (copy / "Makefile").read_text()
-    targets = dict(re.findall(r"^([a-z]+):([^#\n]*)## ", text, re.MULTILINE))
+    targets = dict(re.findall(r"^([a-z-]+):([^#\n]*)## ", text, re.MULTILINE))
     assert len(targets) > 10
     without = {name for name, needs in targets.items() if "setup" not in needs}
     assert without == {"help", "setup"}

@@ -11,8 +11,8 @@ from course.sandbox import Sandbox, sandbox
 LIVE_DAGS = Path(__file__).parent / "dags"
 BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
-# All share one stack, and each leaves more in it: the first finds it empty, the last but one
-# plays a year, the last stops it.
+# All but the labs share one stack, and each leaves more in it: the first finds it empty, the
+# drift loop plays a year, the test of the stack stops it. The labs have one of their own.
 ORDER = (
     "test_pipelines",
     "test_backfill",
@@ -22,6 +22,7 @@ ORDER = (
     "test_monitoring",
     "test_drift_loop",
     "test_stack",
+    "test_labs",
 )
 
 
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack() -> Iterator[Sandbox]:
     """A healthy stack with the DAGs of the repository and those of this folder."""
     bundles = [
-        {"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}},
+        {"name": "dags", "classpath": BUNDLE, "kwargs": {}},
         {"name": "live", "classpath": BUNDLE, "kwargs": {"path": str(LIVE_DAGS)}},
     ]
     with sandbox(AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles)) as running:
