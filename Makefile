@@ -17,6 +17,9 @@ KAFKA_PORT ?=
 STATSD_PORT ?=
 export AIRFLOW_PORT MLFLOW_PORT SITE_PORT KAFKA_PORT STATSD_PORT
 
+# Without compiled modules every process would compile all of Airflow again, for seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Only a Python that nobody asked for by name is replaced by a better one.
 ifeq ($(origin PYTHON),file)
 CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11

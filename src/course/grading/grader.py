@@ -172,12 +172,16 @@ class _Sitting:
     def watch(self, say: Say) -> None:
         """Wait for its end; end it when it passes a limit."""
         first = self._answers.get()
-        process = psutil.Process(first["pid"]) if "pid" in first else None
-        self._status = first.get("status")
+        if "pid" not in first:
+            raise CourseError(
+                f"The grader's process ended with {first['status']} before it checked anything.",
+                "make doctor; its last words are in worker.log in the folder grader of COURSE_HOME",
+            )
+        process = psutil.Process(first["pid"])
         # The clock starts with the process: waiting for it to be warm is not the file's fault.
         deadline = time.monotonic() + self._exercise.seconds
         said = ""
-        while self._status is None and process:
+        while self._status is None:
             try:
                 self._status = self._answers.get(timeout=LOOK)["status"]
             except queue.Empty:
@@ -186,7 +190,7 @@ class _Sitting:
                     say(_words(doing))
                     said = doing
                 self._limit(process, deadline)
-        self._end_group(first.get("pid"))
+        self._end_group(first["pid"])
 
     def _limit(self, process: psutil.Process, deadline: float) -> None:
         if self._over:
@@ -204,10 +208,8 @@ class _Sitting:
                 return
             self._end_group(process.pid)
 
-    def _end_group(self, pid: int | None) -> None:
+    def _end_group(self, pid: int) -> None:
         """End the process with all that it started."""
-        if pid is None:
-            return
         try:
             os.killpg(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -309,6 +311,8 @@ def _memory(process: psutil.Process) -> int:
 def _environment(home: Path) -> dict[str, str]:
     """The environment of the checks: nothing in it leads to a person's stack."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    # Without compiled modules every start would compile all of Airflow again, for six seconds.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {
         **TUNABLE,
         **kept,
@@ -320,7 +324,6 @@ def _environment(home: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'none.db'}",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

@@ -107,6 +107,8 @@ def _check(
             # None of the settings, plugins and caches of the folder that the file lies in.
             *("-c", os.devnull, "--rootdir", str(exercise.folder), "--import-mode=importlib"),
             *("-p", "no:cacheprovider", "--strict-markers", "--capture=no", "--tb=native"),
+            # Collects garbage five times at the end, which takes a second in so large a process.
+            *("-p", "no:unraisableexception"),
         ],
         plugins=[Collector(lesson, events, len(exercise.tasks))],
     )
