@@ -107,8 +107,8 @@ grade: setup ## grade a folder of submissions into a table (DIR=…, EX=2)
 test: setup ## every test that needs no container engine (ARGS="-k name")
 	@$(BIN)/pytest -m "not bench and not proof" --numprocesses 2 $(ARGS)
 
-test-exercises: setup ## every starter, solution and wrong variant goes through the grader
-	@$(BIN)/pytest -m proof tests/exercises --numprocesses 2 $(ARGS)
+test-exercises: setup ## every starter, solution and mistake through the grader; every pitfall
+	@$(BIN)/pytest -m proof tests/exercises tests/labs --numprocesses 2 $(ARGS)
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)

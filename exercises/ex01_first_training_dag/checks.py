@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -23,6 +24,22 @@ def plain(lesson: Lesson) -> Run:
     return lesson.run(
         {"model": "plain"}, lake="plain", told="the DAG with model=plain (accuracy 0.783)"
     )
+
+
+class Again(NamedTuple):
+    """A second run of the same model, whose first try of `fetch` is made to fail."""
+
+    run: Run
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def again(lesson: Lesson, balanced: Run) -> Again:
+    lake = lesson.lake()
+    before = _files(lake)
+    run = lesson.run({"model": "balanced"}, fail={"fetch": 1})
+    return Again(run, before, _files(lake))
 
 
 def existing(run: Run, task_id: str, value: object) -> Path:
@@ -62,12 +79,11 @@ def test_nothing_heavy_is_imported_while_the_file_is_parsed(lesson: Lesson) -> N
 
 
 @task(2)
-def test_a_fetch_that_fails_once_is_tried_again(lesson: Lesson) -> None:
-    run = lesson.run({"model": "plain"}, fail={"fetch": 1}, lake="retried")
-    fetch = run.one("fetch")
+def test_a_fetch_that_fails_once_is_tried_again(again: Again) -> None:
+    fetch = again.run.one("fetch")
     if fetch.tries < 2 or fetch.state != "success":
         raise Failed(
-            ran=run.told,
+            ran=again.run.told,
             expected="a second try, which succeeds",
             happened=f"{fetch.tries} try, and `fetch` ended as {fetch.state}",
         )
@@ -208,7 +224,7 @@ def _report(run: Run, model: str, *, deployed: bool) -> None:
 
 
 @task(7)
-def test_a_second_run_leaves_the_same_files(lesson: Lesson, balanced: Run) -> None:
+def test_a_second_run_leaves_the_same_files(balanced: Run, again: Again) -> None:
     if balanced.state != "success" or "report" not in balanced.states:
         raise Failed(
             ran="the DAG with model=balanced, twice",
@@ -216,13 +232,8 @@ def test_a_second_run_leaves_the_same_files(lesson: Lesson, balanced: Run) -> No
             happened=f"the first run ended as {balanced.state}, with the tasks "
             + ", ".join(f"`{label}`" for label in balanced.states),
         )
-    lake = lesson.lake()
-    before = _files(lake)
-    lesson.run({"model": "balanced"}, fresh=True)
-    after = _files(lake)
-    changed = sorted(
-        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
-    )
+    names = again.before.keys() | again.after.keys()
+    changed = sorted(name for name in names if again.before.get(name) != again.after.get(name))
     if changed:
         raise Failed(
             ran="the DAG with model=balanced, twice",

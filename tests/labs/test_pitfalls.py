@@ -10,6 +10,8 @@ import pytest
 from course import pitfalls
 from course.errors import CourseError
 
+pytestmark = pytest.mark.proof
+
 JANUARY = 27_004  # flights of January 2013
 VARIANTS = ("damage", "mended")
 

@@ -16,6 +16,7 @@ from course.config import BIN, REPOSITORY
 from course.diagnosis import diagnose
 from course.diagnosis.pods import ask_cluster
 from course.finding import Finding
+from course.grading.catalogue import Exercise, catalogue
 from course.sandbox import Sandbox, sandbox
 
 from .test_pipelines import wait
@@ -97,6 +98,17 @@ def test_the_doctor_finds_nothing_in_a_fresh_stack(lab_stack: Any) -> None:
     wait("the pipelines are parsed", lambda: lab_stack.api.dag("train_delay_model"))
     assert faults(lab_stack) == []
     assert len(list(diagnose(lab_stack.config))) >= 4
+
+
+@pytest.mark.parametrize("exercise", catalogue(), ids=lambda exercise: exercise.name)
+def test_the_exercises_show_up_and_start_nothing(lab_stack: Any, exercise: Exercise) -> None:
+    if exercise.file.read_bytes() != exercise.starter.read_bytes():
+        pytest.skip(f"a learner is at work on {exercise.file_name}")
+    for dag_id in exercise.dags:
+        dag = wait(f"{dag_id} shows up", lambda dag_id=dag_id: lab_stack.api.dag(dag_id))
+        assert dag["bundle_name"] == "exercises"
+        assert dag["is_paused"]
+        assert lab_stack.api.runs(dag_id) == []
 
 
 def test_dag_not_in_ui(lab_stack: Any) -> None:

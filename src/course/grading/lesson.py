@@ -155,7 +155,7 @@ class Lesson:
                 label = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
                 sizes[f"{label}.{row.key}"] = size(row.value)
                 if row.key == "return_value":
-                    returned[row.task_id, row.map_index] = XComModel.deserialize_value(row)
+                    returned[row.task_id, row.map_index] = _decoded(row.value)
         instances = [
             Instance(
                 task_id=each.task_id,
@@ -188,6 +188,16 @@ def _words(dag_id: str, conf: Mapping[str, Any] | None, fail: Mapping[str, int])
         tries = "the first try" if times == 1 else f"the first {times} tries"
         said += f", {tries} of `{label}` made to fail"
     return said
+
+
+def _decoded(value: Any) -> Any:
+    """A value as the next task would get it; as it is stored, if it cannot be decoded."""
+    from airflow.sdk.serde import deserialize
+
+    try:
+        return deserialize(value)
+    except (ImportError, TypeError, ValueError):
+        return value
 
 
 @contextmanager
