@@ -75,6 +75,8 @@ def hint(
     level: Annotated[int, typer.Option(help="1 to 3; the next one if left out")] = 0,
 ) -> None:
     """Show the next hint for a task, from general to specific."""
+    from rich.markdown import Markdown
+
     from course.grading import hints
     from course.grading import progress as keeping
     from course.grading.catalogue import find
@@ -88,7 +90,7 @@ def hint(
         text = hints.hint(found, step, level)
         keeping.save(config, standing)
     console.print(f"Task {step}, hint {level} of {hints.LEVELS}:", style="bold")
-    console.print(text, markup=False)
+    console.print(Markdown(text))
 
 
 @commands.command()

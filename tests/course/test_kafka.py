@@ -130,9 +130,9 @@ def test_consumers_never_commit_by_themselves_and_share_no_group(
         for name, value in connections(config, state).items()
         if "KAFKA" in name and "group.id" in value
     ]
-    assert len(extras) == 2
+    assert len(extras) == 3
     assert all(extra["enable.auto.commit"] is False for extra in extras)
-    assert len({extra["group.id"] for extra in extras}) == 2
+    assert len({extra["group.id"] for extra in extras}) == 3
 
 
 def test_a_running_stack_does_not_move_to_another_broker(

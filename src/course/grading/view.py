@@ -91,14 +91,15 @@ def bar(progress: Progress) -> RenderableType:
 def overview(progress: Progress) -> RenderableType:
     """A table of all exercises."""
     table = Table(box=None, pad_edge=False)
-    for name in ("exercise", "minutes", "tasks done", "checks", "hints", "solved"):
-        table.add_column(name)
+    for name in ("exercise", "tasks", "checks", "hints", "solved"):
+        table.add_column(name, no_wrap=True)
     for exercise in catalogue():
         standing = progress.of(exercise.name)
         solved = f"{standing.solved:%Y-%m-%d}" if standing.solved else ""
         table.add_row(
-            Text.assemble(("✓ " if solved else "  ", "green"), exercise.heading),
-            str(exercise.minutes),
+            Text.assemble(
+                ("✓ " if solved else "  ", "green"), exercise.heading.removeprefix("Exercise ")
+            ),
             f"{len(standing.passed)} of {len(exercise.tasks)}",
             str(standing.checks or ""),
             str(sum(standing.hints.values()) or ""),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import watchfiles
+from rich.markdown import Markdown
 
 from course.config import Config
 from course.console import console
@@ -122,7 +123,7 @@ class Watch:
             level = hints.next_level(standing, self._exercise, task)
             progress.save(self._config, standing)
             console.print(f"Task {task}, hint {level} of {hints.LEVELS}:", style="bold")
-            console.print(hints.hint(self._exercise, task, level), markup=False)
+            console.print(Markdown(hints.hint(self._exercise, task, level)))
 
 
 @contextmanager
