@@ -7,6 +7,7 @@ itself and ends.
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -21,7 +22,18 @@ FORKS = sys.platform == "linux"
 
 
 def warm_up(modules: list[str]) -> None:
-    """Do all that every check would do first, without a thread and without a connection."""
+    """Do all that every check would do first, without a thread and without a connection.
+
+    Nothing of it is garbage, so nothing looks for any meanwhile: that takes a fifth off the time.
+    Afterwards it counts as permanent, and the checks look through what is theirs only.
+    """
+    gc.disable()
+    _warm_up(modules)
+    gc.freeze()
+    gc.enable()
+
+
+def _warm_up(modules: list[str]) -> None:
     import httpx
     import pytest  # noqa: F401
     from airflow.dag_processing.dagbag import DagBag  # noqa: F401
