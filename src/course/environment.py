@@ -34,6 +34,9 @@ TUNABLE = {
     "MPLBACKEND": "Agg",
     # Of short tasks four in ten were noticed to have ended only at the next heartbeat, 5 s later.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    # A scheduler that is back at once takes the other for alive for 30 s more, and would look for
+    # what that one left behind only 5 minutes later.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
     # Airflow reads .airflowignore either way; the other one warns in the log of each task.
     "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX": "regexp",
     # Nothing reports home.
