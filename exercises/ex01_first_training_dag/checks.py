@@ -35,7 +35,15 @@ class Again(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def again(lesson: Lesson, balanced: Run) -> Again:
+def first_report(balanced: Run) -> str | None:
+    """What the report held after the first run, before another one wrote it."""
+    found = [each for each in balanced.instances if each.task_id == "report"]
+    path = found[0].returned if found else None
+    return Path(path).read_text() if isinstance(path, str) and Path(path).is_file() else None
+
+
+@pytest.fixture(scope="session")
+def again(lesson: Lesson, balanced: Run, first_report: str | None) -> Again:
     lake = lesson.lake()
     before = _files(lake)
     run = lesson.run({"model": "balanced"}, fail={"fetch": 1})
@@ -179,15 +187,17 @@ def test_a_poor_model_is_not_deployed(plain: Run) -> None:
 
 
 @task(6)
-def test_the_report_says_what_was_deployed(balanced: Run) -> None:
+def test_the_report_says_what_was_deployed(balanced: Run, first_report: str | None) -> None:
     balanced.ended("report", "success", "`deploy` ran, `alert` was skipped")
-    _report(balanced, "balanced", deployed=True)
+    path = existing(balanced, "report", balanced.returned("report"))
+    _report(balanced, first_report or path.read_text(), "balanced", deployed=True)
 
 
 @task(6)
 def test_the_report_says_what_was_not_deployed(plain: Run) -> None:
     plain.ended("report", "success", "`alert` ran, `deploy` was skipped")
-    _report(plain, "plain", deployed=False)
+    path = existing(plain, "report", plain.returned("report"))
+    _report(plain, path.read_text(), "plain", deployed=False)
 
 
 @task(6)
@@ -202,17 +212,18 @@ def test_a_failure_is_not_reported_as_a_result(lesson: Lesson) -> None:
     run.ended("report", "upstream_failed", "the deployment that it would report on failed")
 
 
-def _report(run: Run, model: str, *, deployed: bool) -> None:
-    path = existing(run, "report", run.returned("report"))
+def _report(run: Run, text: str, model: str, *, deployed: bool) -> None:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(text)
     except json.JSONDecodeError as error:
+        content = error
+    if not isinstance(content, dict):
         raise Failed(
             ran=run.told,
             expected="one JSON object in the report",
-            happened=f"{path.name} cannot be read: {error}",
+            happened=f"it holds {spell(text)}",
             where="task report",
-        ) from error
+        )
     got = {name: content.get(name) for name in ("model", "deployed")}
     if got != {"model": model, "deployed": deployed}:
         raise Failed(

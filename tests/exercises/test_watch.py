@@ -93,7 +93,7 @@ def test_a_session_from_the_starter_to_the_end(session: tuple[Terminal, Exercise
     assert "All 7 tasks are done" in screen
     assert "1 of 7 solved" in screen
     terminal.press("l")
-    terminal.until("tasks done")
+    terminal.until("Capstone")
     terminal.press("r")
     terminal.until("The starter is back; yours is first_training_dag.py.kept-1.")
     assert "0 of 7 tasks are done" in terminal.until("q quit")
