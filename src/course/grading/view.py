@@ -95,7 +95,7 @@ def overview(progress: Progress) -> RenderableType:
         table.add_column(name, no_wrap=True)
     for exercise in catalogue():
         standing = progress.of(exercise.name)
-        solved = f"{standing.solved:%Y-%m-%d}" if standing.solved else ""
+        solved = f"{standing.solved:%d %b}" if standing.solved else ""
         table.add_row(
             Text.assemble(
                 ("✓ " if solved else "  ", "green"), exercise.heading.removeprefix("Exercise ")
