@@ -155,6 +155,16 @@ def test_a_task_that_fails_is_the_learners_finding(
     assert finding.where == "small.py:10 (TODO 1), task work"
 
 
+def test_memory_that_another_process_takes_counts_as_well(
+    grader: Grader, exercise: Exercise
+) -> None:
+    hog = "import time; rows = b'x' * 900_000_000; time.sleep(60)"
+    body = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hog!r}])"
+    report = check(grader, exercise, dag(body=body))
+    assert report.problem
+    assert "it took more than 600 MB of memory" in report.problem.happened
+
+
 def test_a_renamed_task_is_named(grader: Grader, exercise: Exercise) -> None:
     report = check(grader, exercise, dag().replace("work()", "labour()"))
     finding = report.tasks[0].finding

@@ -43,7 +43,7 @@ class Grade(BaseModel):
 def submissions(folder: Path, exercise: Exercise | None) -> list[Submission]:
     """What was handed in: ``LEARNER/**/file.py``, or ``LEARNER.py`` when the exercise is named."""
     if not folder.is_dir():
-        raise CourseError(f"{folder} is not a folder.", "course grade DIR [EX]")
+        raise CourseError(f"{folder} is not a folder.", "make grade DIR=submissions EX=2")
     found = list(_in_folders(folder, exercise))
     if exercise:
         found += [
@@ -56,7 +56,7 @@ def submissions(folder: Path, exercise: Exercise | None) -> list[Submission]:
         raise CourseError(
             f"There is no submission in {folder}.",
             f"a folder for each learner with {names} in it; or LEARNER.py and the exercise: "
-            f"course grade {folder} 2",
+            f"make grade DIR={folder} EX=2",
         )
     return sorted(found, key=lambda each: (each.learner, each.exercise.name))
 
