@@ -28,7 +28,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo
 
 ##@ Begin
 
@@ -112,6 +112,9 @@ test-exercises: setup ## every starter, solution and mistake through the grader;
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)
+
+lectures-sync: setup ## put the excerpts and the measured figures of the pages up to date
+	@$(BIN)/python -m course.pages
 
 lint: setup ## style, types, direction of imports
 	@$(BIN)/ruff check

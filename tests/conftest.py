@@ -1,6 +1,7 @@
 """Before anything imports Airflow: a home of its own, so that no test touches a person's."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -15,10 +16,21 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 _home = Path(tempfile.mkdtemp(prefix="course-tests-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
+_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
+# `dag.test()` runs what lies in a bundle: the pipelines, and the snippets of the lectures.
+_BUNDLES = [
+    {"name": "dags-folder", "classpath": _BUNDLE, "kwargs": {}},
+    {
+        "name": "snippets",
+        "classpath": _BUNDLE,
+        "kwargs": {"path": str(REPOSITORY / "lecture-notes" / "snippets")},
+    },
+]
 os.environ.update(
     {
         "AIRFLOW_HOME": str(_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(_BUNDLES),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -40,7 +52,8 @@ LAYERS = {
     "live": "a running stack: schedules, assets, messages, people, kills and restarts",
     "exercises": "every starter, solution and wrong variant goes through the grader",
     "labs": "the pitfalls: the damage, and how it is mended",
-    "pages": "commands, links, versions and figures on the pages",
+    "lectures": "what the lectures claim of Airflow, run",
+    "pages": "blocks, commands, links, figures and names on the pages; the site in a browser",
     "bench": "benchmarks",
 }
 
@@ -70,3 +83,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if counts[layer]:
             terminalreporter.write_line(f"{counts[layer]:5} passed  {layer:13} {meaning}")
     terminalreporter.write_line("   not here: container engine, Kubernetes, GPU")
+    reasons = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if report.when == "call" and name == "illustration"
+    ]
+    if reasons:
+        terminalreporter.section("blocks on the pages that are not run, and why")
+        for reason in reasons:
+            terminalreporter.write_line(str(reason))
