@@ -73,6 +73,9 @@ send: TOPIC ?= ml.training.requests
 send: setup ## send a message to a Kafka topic (MESSAGE='{…}', TOPIC=ml.training.requests)
 	@$(COURSE) send "$(TOPIC)" "$$MESSAGE"
 
+reset-demo: setup ## empty the stack and deploy one model: where demonstrations begin (DAG=…, YES=1 does not ask)
+	@$(COURSE) reset-demo $(if $(DAG),"$(DAG)") $(if $(YES),--yes)
+
 clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)
 	@$(COURSE) clean $(if $(YES),--yes)
 
@@ -101,6 +104,20 @@ progress: setup ## how far you are in each exercise
 
 grade: setup ## grade a folder of submissions into a table (DIR=…, EX=2)
 	@$(COURSE) grade "$(DIR)" $(EX) $(ARGS)
+
+quiz: setup ## questions on the lectures, with answers (TOPIC=scheduling)
+	@$(COURSE) quiz $(if $(TOPIC),"$(TOPIC)") $(ARGS)
+
+##@ Read
+
+site: setup ## build the course as a site, into the folder site
+	@$(COURSE) mermaid
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is built: make serve-site shows it."
+
+serve-site: setup ## show the site at http://127.0.0.1:8000, and again at each save (PAGES_PORT=8000)
+	@$(COURSE) mermaid
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(or $(PAGES_PORT),8000)
 
 ##@ Work on the course
 

@@ -15,7 +15,7 @@ create the runs: `.venv/bin/course airflow backfill create --dag-id backfill_fea
 --dag-run-conf '{"view": "dest_delays"}'`. A backfill counts its own `--max-active-runs`, not
 the DAG's. Airflow keeps one run a month: without `--reprocess-behavior completed` it leaves out
 the months that were computed for another view. Months that have not landed are skipped, and
-so is what the schedule starts: it is there because only a DAG with intervals can be backfilled.
+so is what the schedule starts: it is there because only a DAG with a clock can be backfilled.
 
 **When it fails.** The message names the view, the file or the month. Mend the query or the
 definition and create the backfill again; what is built already is built again, to the same

@@ -96,11 +96,13 @@ def distributed_training():
         runs.clean_up(run_name())
 
     window = check_availability()
+    # [START comparison]
     source = build_training_set(window)
     several = train(source, "{{ params.workers }}")
     one = train.override(task_id="train_on_one_worker")(source, 1)
     several >> one  # not at once: they would share the cores that are being compared
     report(window, evaluate(source, [one, several])) >> clean_up()
+    # [END comparison]
 
 
 def run_name() -> str:

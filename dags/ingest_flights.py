@@ -25,10 +25,12 @@ from course_pipelines import DEFAULT_ARGS, FLIGHTS, MONTH, Tag
 
 
 @dag(
+    # [START schedule]
     schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
     start_date=datetime(2013, 1, 1),
     catchup=False,
     max_active_runs=4,
+    # [END schedule]
     default_args=DEFAULT_ARGS,
     params={
         "month": Param(
@@ -47,11 +49,13 @@ def ingest_flights():
         from flightdelays import source
         from flightdelays.errors import NotPublishedError
 
+        # [START month]
         context = get_current_context()
         interval = context.get("data_interval_start")
         month = context["params"]["month"] or (interval and f"{interval:%Y-%m}")
         if month is None:
             raise ValueError("a run without a data interval needs the parameter month (YYYY-MM)")
+        # [END month]
         try:
             manifest = source.land(month)
         except NotPublishedError as error:

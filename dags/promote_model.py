@@ -53,6 +53,7 @@ def promote_model():
         return promotion.question(compared) if promotion.is_open(compared) else ""
 
     # Not ApprovalOperator: when the answer is no it leaves no XCom that says whose.
+    # [START approve]
     approve = HITLOperator(
         task_id="approve",
         subject="Shall v{{ ti.xcom_pull(task_ids='compare')['challenger'] }} become the champion?",
@@ -63,6 +64,7 @@ def promote_model():
         response_timeout=timedelta(hours=HOURS),
         doc="What a person answers, and who; silence is a no.",
     )
+    # [END approve]
 
     @task.branch
     def decide(answer: dict[str, Any]) -> str:

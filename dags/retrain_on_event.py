@@ -46,6 +46,7 @@ LOOK_BACK = timedelta(days=1)
     doc_md=__doc__,
 )
 def retrain_on_event():
+    # [START accept]
     @task(inlets=[TRAINING_REQUESTS])
     def accept() -> list[dict[str, Any]]:
         """Trainings to start for the requests that no run has taken."""
@@ -53,6 +54,8 @@ def retrain_on_event():
         since = context["dag_run"].run_after - LOOK_BACK
         events = context["inlet_events"][TRAINING_REQUESTS].after(since.isoformat())
         return order(arrivals_in(events))
+
+    # [END accept]
 
     train_and_report(accept())
 

@@ -51,6 +51,7 @@ from flightdelays.settings import MODELS
     doc_md=__doc__,
 )
 def train_delay_model():
+    # [START availability]
     @task
     def check_availability() -> dict[str, str]:
         """Months to train on and to judge by, once all that training needs is there."""
@@ -58,6 +59,8 @@ def train_delay_model():
 
         params = get_current_context()["params"]
         return asdict(availability.check(params["train_from"], params["validation_month"]))
+
+    # [END availability]
 
     @task(pool="memory")
     def build_training_set(window: dict[str, str]) -> str:
@@ -91,6 +94,7 @@ def train_delay_model():
 
         return assessment.evaluate(source, runs.Window(**window), candidate, run_name())
 
+    # [START gate]
     @task.branch
     def deployment_gate(evaluated: dict[str, Any]) -> str:
         """Deploy what is good enough and better than the champion; otherwise alert."""
@@ -98,6 +102,8 @@ def train_delay_model():
 
         decision = gate(evaluated["metrics"], evaluated["champion"])
         return "deploy" if decision.deploy else "alert"
+
+    # [END gate]
 
     @task(outlets=[STAGING_MODEL])
     def deploy(source: str, candidate: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +151,7 @@ def train_delay_model():
 
         runs.clean_up(run_name())
 
+    # [START wiring]
     window = check_availability()
     source = build_training_set(window)
     candidate = train(source, window)
@@ -154,6 +161,7 @@ def train_delay_model():
     outcomes = [deploy(source, candidate), alert(evaluated)]
     verdict = report(window, candidate, evaluated, checked)
     deployment_gate(evaluated) >> outcomes >> verdict >> clean_up()
+    # [END wiring]
 
 
 def run_name() -> str:

@@ -121,6 +121,7 @@ def train_pod() -> KubernetesPodOperator:
         labels={"app.kubernetes.io/name": "flight-delays", "app.kubernetes.io/component": "train"},
         image="{{ var.value.get('training_image', 'flight-delays:0.1.0') }}",
         image_pull_policy="IfNotPresent",
+        # [START command]
         cmds=["python", "-m", "flightdelays.train"],
         arguments=[
             "--source={{ ti.xcom_pull('build_training_set') }}",
@@ -131,9 +132,11 @@ def train_pod() -> KubernetesPodOperator:
             "--run={{ run_id }}",
             "--result=/airflow/xcom/return.json",
         ],
+        # [END command]
         env_vars=pods.ENVIRONMENT,
         # Addresses and credentials are in the cluster, never here.
         env_from=pods.configured_by("flight-delays"),
+        # [START resources]
         # A GPU is whole and has no overcommitment: request and limit are the same.
         container_resources=k8s.V1ResourceRequirements(
             requests={"cpu": "2", **memory, **devices}, limits={**memory, **devices}
@@ -141,6 +144,7 @@ def train_pod() -> KubernetesPodOperator:
         node_selector=pods.GPU_NODES,
         tolerations=pods.TOLERATED,
         affinity=pods.PREFER_SPOT,
+        # [END resources]
         # It asks nothing of the cluster and writes nowhere but to /tmp and its result.
         service_account_name="trainer",
         automount_service_account_token=False,

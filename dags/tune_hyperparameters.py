@@ -101,6 +101,7 @@ def tune_hyperparameters():
         print(tuning.create(study_name(), months, *asked))
         return list(range(params["workers"]))
 
+    # [START worker]
     @task(
         pool="training",
         # The lowest weight there is. By default a task weighs as much as all that wait for it,
@@ -118,6 +119,8 @@ def tune_hyperparameters():
 
         trials = get_current_context()["params"]["trials"]
         return tuning.work(source, runs.Window(**window), study_name(), trials)
+
+    # [END worker]
 
     @task(pool="training", trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     def best(source: str, window: dict[str, str]) -> dict[str, Any]:

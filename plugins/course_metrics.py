@@ -29,8 +29,10 @@ def values(trained: Mapping[str, float]) -> dict[Metric, float]:
 
 def send_training(dag_id: str, trained: Mapping[str, float]) -> None:
     """Send the metrics of one training."""
+    # [START send]
     tags = {"dag_id": dag_id}
     measured = values(trained)
     stats.gauge(Metric.ROWS, measured[Metric.ROWS], tags=tags)
     stats.gauge(Metric.AUC, measured[Metric.AUC], tags=tags)
     stats.timing(Metric.FIT, measured[Metric.FIT], tags=tags)
+    # [END send]

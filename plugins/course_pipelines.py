@@ -29,6 +29,7 @@ class Tag(StrEnum):
     KUBERNETES = "kubernetes"
 
 
+# [START retries]
 # Waiting mends a service that is down; it does not mend wrong data. So those fail at once.
 RETRIES = ExceptionRetryPolicy(
     rules=[
@@ -39,6 +40,7 @@ RETRIES = ExceptionRetryPolicy(
         )
     ]
 )
+# [END retries]
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "ml-platform@example.com",

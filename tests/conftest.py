@@ -83,13 +83,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if counts[layer]:
             terminalreporter.write_line(f"{counts[layer]:5} passed  {layer:13} {meaning}")
     terminalreporter.write_line("   not here: container engine, Kubernetes, GPU")
-    reasons = [
-        value
+    reasons = Counter(
+        str(value)
         for report in terminalreporter.getreports("passed")
         for name, value in report.user_properties
         if report.when == "call" and name == "illustration"
-    ]
+    )
     if reasons:
         terminalreporter.section("blocks on the pages that are not run, and why")
-        for reason in reasons:
-            terminalreporter.write_line(str(reason))
+        for reason, times in reasons.items():
+            terminalreporter.write_line(f"{times:5} × {reason}")

@@ -145,6 +145,7 @@ class TrainingRequestTrigger(KafkaSharedStreamTrigger):
         self, shared_stream: AsyncIterator[Letter]
     ) -> AsyncIterator[TriggerEvent]:
         """An event for each valid request."""
+        # [START filter]
         async for letter in shared_stream:
             try:
                 arrival = letter.read()
@@ -154,6 +155,7 @@ class TrainingRequestTrigger(KafkaSharedStreamTrigger):
                 continue
             if arrival is not None:
                 yield TriggerEvent(arrival.model_dump(mode="json"))
+        # [END filter]
 
 
 def arrival_in(message: Message) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ from course.state import require_state
 from flightdelays.errors import CourseError as DataProblem
 from flightdelays.errors import ServiceError
 
+TRAIN = "train_delay_model"
+
 
 class _Group(TyperGroup):
     """Prints an expected failure as a sentence; anything else is a defect and keeps its trace."""
@@ -97,6 +99,28 @@ def clean(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
 
 
 @app.command()
+def reset_demo(
+    dag: Annotated[str, typer.Argument(help="the demonstration to begin with")] = TRAIN,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Empty the stack, then run a demonstration: by default the one that deploys a model."""
+    from course.demo import run_demo
+    from course.recipes import Options
+    from course.stack import empty
+
+    config = load_config()
+    question = f"Delete the lake, the models and all runs in {config.root}, and begin anew?"
+    if not yes and not typer.confirm(question):
+        raise CourseError(
+            "Nothing was removed.", "to begin anew without the question: make reset-demo YES=1"
+        )
+    if config.root.exists():
+        with progress("Emptying the stack") as say:
+            empty(config, say)
+    run_demo(config, dag, Options())
+
+
+@app.command()
 def env(
     secrets: Annotated[bool, typer.Option("--secrets", help="show the secrets")] = False,
 ) -> None:
@@ -148,13 +172,16 @@ def send(
 
 @app.command()
 def pictures(
-    dags: Annotated[list[str], typer.Argument(help="DAG ids; each must have run")],
+    dags: Annotated[
+        list[str] | None, typer.Argument(help="DAG ids; each must have run. None: the lectures'")
+    ] = None,
 ) -> None:
-    """Renew the README's pictures of pipelines from their last runs in the stack."""
-    from course.pictures import take
+    """Renew the pictures of pipelines, or of the lectures, from the last runs in the stack."""
+    from course.pictures import take, take_lectures
     from course.stack import require_running
 
-    for path in take(require_running(load_config()), dags):
+    state = require_running(load_config())
+    for path in take(state, dags) if dags else take_lectures(state):
         console.print(path, soft_wrap=True)
 
 
@@ -165,6 +192,15 @@ def tweets() -> None:
 
     path, fetched = fetch(load_config().root / "data")
     console.print(f"{'Fetched' if fetched else 'Already there:'} {path}")
+
+
+@app.command(hidden=True)
+def mermaid() -> None:
+    """Fetch the program that draws the site's diagrams, where npm can be had."""
+    from course.mermaid import fetch
+
+    if fetch(load_config().root / "data") is None:
+        console.print("Without npm, the browser loads mermaid for the diagrams from the network.")
 
 
 @app.command()
@@ -193,7 +229,7 @@ def lab(
 
 @app.command()
 def demo(
-    dag: Annotated[str, typer.Argument(help="the pipeline to run")] = "train_delay_model",
+    dag: Annotated[str, typer.Argument(help="the pipeline to run")] = TRAIN,
     model: Annotated[
         str, typer.Option(help="the model to train; the pipeline's own if left out")
     ] = "",

@@ -1,4 +1,4 @@
-"""The commands of a learner and of an instructor: check, watch, hint, reset, solution, grade."""
+"""The commands of a learner and of an instructor: check, watch, hint, solution, quiz, grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -137,12 +137,28 @@ def solution(
 @commands.command(name="progress")
 def show_progress() -> None:
     """Show how far you are in each exercise."""
+    from course import quiz_view
     from course.grading import progress as keeping
     from course.grading.view import bar, overview
 
     standing = keeping.load(load_config())
     console.print(overview(standing))
     console.print(bar(standing))
+    if taken := quiz_view.overview(standing):
+        console.print(taken)
+
+
+@commands.command()
+def quiz(
+    topic: Annotated[
+        str, typer.Argument(help="design, scheduling, …, or all; asks you if left out")
+    ] = "",
+    count: Annotated[int | None, typer.Option(min=1, help="how many, drawn by chance")] = None,
+) -> None:
+    """Check what you know: questions, with an explanation of each answer."""
+    from course.quiz_view import play
+
+    play(load_config(), topic, count)
 
 
 @commands.command()

@@ -29,6 +29,11 @@ from course.errors import CourseError
 RESULTS = REPOSITORY / "tests" / "bench" / "results.json"
 FIGURE = re.compile(r"(<!-- figure:(\w+) -->)([^|\n]*?)(?=\s*(?:\||\n|<!-- end -->|$))")
 MARKER = re.compile(r"\[(?:START|END) [\w-]+\]")
+# What a page may call between `[[[cog` and `]]]`.
+PROLOGUE = (
+    "from course.pages import excerpt; from course.quiz import questions;"
+    "from course.migration import migration_summary, migration_table"
+)
 LANGUAGES = {
     ".py": "python",
     ".sql": "sql",
@@ -118,7 +123,7 @@ def _cogged(text: str, name: str) -> str:
     if "[[[cog" not in text:
         return text
     cog = Cog()
-    cog.options.parse_args(["-P", "-p", "from course.pages import excerpt"])
+    cog.options.parse_args(["-P", "-p", PROLOGUE])
     result = io.StringIO()
     # cog says on the standard output which line a failure comes from.
     with contextlib.redirect_stderr(sys.stdout):

@@ -1,11 +1,13 @@
 """Pictures of the pipelines: the graph of each one's last run, from the pages of the stack.
 
-For those who change a pipeline: ``course pictures`` renews the images of the README. It drives
+For those who change a pipeline: ``course pictures`` renews the images of the pages. It drives
 a Chromium through Playwright; ``CHROMIUM`` names one that is installed, otherwise Playwright's
 own is used (``playwright install chromium``).
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,56 @@ MARGIN = 16
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
+LECTURES = REPOSITORY / "images" / "lectures"
+WINDOW: ViewportSize = {"width": 1300, "height": 640}
+TABLES = {
+    "mapped": ("model_tournament", "/dags/model_tournament/runs/{run}/tasks/compete/mapped"),
+    "runs": ("ingest_flights", "/dags/ingest_flights/runs"),
+    "approval": (
+        "promote_model",
+        "/dags/promote_model/runs/{run}/tasks/approve/required_actions",
+    ),
+}
+"""Pages with a table that a lecture shows: the DAG that must have run, and the address."""
+
+
 def take(state: State, dag_ids: list[str], folder: Path = FOLDER) -> list[Path]:
     """Picture the graph of the last finished run of each DAG; returns the files."""
     airflow = Airflow.of(state)
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
+    with _airflow_page(state, SIZE) as page:
+        for dag_id in dag_ids:
+            run_id = _last_run(airflow, dag_id)
+            page.goto(f"{state.url('airflow')}/dags/{dag_id}/runs/{run_id}")
+            taken.append(_graph(page, folder / f"{dag_id}.png"))
+    return taken
+
+
+def take_lectures(state: State, folder: Path = LECTURES) -> list[Path]:
+    """Picture what the lectures show of Airflow beside graphs; returns the files."""
+    airflow, base = Airflow.of(state), state.url("airflow")
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = []
+    with _airflow_page(state, SIZE) as page:
+        page.goto(f"{base}/assets")
+        page.get_by_role("link", name="features", exact=True).click()
+        taken.append(_graph(page, folder / "assets.png"))
+    with _airflow_page(state, WINDOW, "grid") as page:
+        for name, (dag_id, address) in TABLES.items():
+            page.goto(base + address.format(run=_last_run(airflow, dag_id)))
+            page.locator("table tbody tr").nth(1).wait_for()
+            # Rows come one after the other, and the bars beside them.
+            page.wait_for_timeout(2500)
+            path = folder / f"{name}.png"
+            page.screenshot(path=path)
+            taken.append(path)
+    return taken
+
+
+@contextmanager
+def _airflow_page(state: State, size: ViewportSize, view: str = "graph") -> Iterator[Page]:
+    """A page of a browser that is logged in; CourseError if there is no browser."""
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
@@ -38,22 +85,22 @@ def take(state: State, dag_ids: list[str], folder: Path = FOLDER) -> list[Path]:
                 f"There is no browser to take pictures with: {error.message.splitlines()[0]}",
                 "playwright install chromium, or set CHROMIUM to the one that is installed",
             ) from error
-        page = browser.new_page(viewport=SIZE, device_scale_factor=1)
-        # Where Airflow's pages remember that a person prefers the graph to the grid.
-        page.add_init_script("localStorage.setItem('default_dag_view', '\"graph\"')")
+        page = browser.new_page(viewport=size, device_scale_factor=1)
+        # Where Airflow's pages remember whether a person prefers the graph or the grid.
+        page.add_init_script(f"localStorage.setItem('default_dag_view', '\"{view}\"')")
         _log_in(page, state)
-        for dag_id in dag_ids:
-            runs = [run for run in airflow.runs(dag_id) if run["end_date"]]
-            if not runs:
-                raise CourseError(
-                    f"{dag_id} has not run yet: there is nothing to picture.",
-                    f"make demo DAG={dag_id}",
-                )
-            run_id = max(runs, key=lambda run: run["end_date"])["dag_run_id"]
-            page.goto(f"{state.url('airflow')}/dags/{dag_id}/runs/{run_id}")
-            taken.append(_graph(page, folder / f"{dag_id}.png"))
+        yield page
         browser.close()
-    return taken
+
+
+def _last_run(airflow: Airflow, dag_id: str) -> str:
+    """Id of the last finished run; CourseError with the command that makes one."""
+    runs = [run for run in airflow.runs(dag_id) if run["end_date"]]
+    if not runs:
+        raise CourseError(
+            f"{dag_id} has not run yet: there is nothing to picture.", f"make demo DAG={dag_id}"
+        )
+    return str(max(runs, key=lambda run: run["end_date"])["dag_run_id"])
 
 
 def _log_in(page: Page, state: State) -> None:

@@ -21,6 +21,9 @@ from course.supervision import Supervisor, launch
 
 Say = Callable[[str], None]
 
+KEPT = {".lock", "data", "grader", "passwords.json", "progress.json", "stack.json"}
+"""What stays when the stack is emptied: it belongs to the person, not to the pipelines."""
+
 
 @contextmanager
 def only_one(config: Config) -> Iterator[None]:
@@ -178,6 +181,20 @@ def remove(config: Config, say: Say) -> None:
     say(f"Removed {config.root}")
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def empty(config: Config, say: Say) -> None:
+    """Stop the stack and delete what its pipelines made: a fresh stack with the same addresses.
+
+    What belongs to the person stays: progress in the exercises, downloads, ports and logins.
+    """
+    stop(config, say)
+    for entry in sorted(config.root.iterdir()):
+        if entry.name not in KEPT:
+            _remove(entry)
+    say("Emptied the lake, the databases, the models and the reports")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -232,6 +232,7 @@ def _create_file(target: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+# [START replace]
 def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
@@ -240,6 +241,9 @@ def _replace_file(target: Path, content: bytes | pa.Buffer) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# [END replace]
 
 
 def open_lake(settings: Settings | None = None) -> Lake:

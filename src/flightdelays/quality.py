@@ -57,6 +57,7 @@ def expectations() -> list[Any]:
         gxe.ExpectColumnMeanToBeBetween(column=LABEL, min_value=0.08, max_value=0.45),
         gxe.ExpectColumnValuesToBeInSet(column="origin", value_set=["EWR", "JFK", "LGA"]),
         gxe.ExpectColumnValueLengthsToEqual(column="dest", value=3),
+        # [START expectations]
         # Shortest scheduled route from New York is Philadelphia (80 miles), longest Honolulu.
         gxe.ExpectColumnValuesToBeBetween(column="distance", min_value=80, max_value=5_000),
         # Weather and delay histories join for nearly every flight; a hole means a lost month.
@@ -65,6 +66,7 @@ def expectations() -> list[Any]:
         gxe.ExpectColumnValuesToBeBetween(column="carrier_late_rate_24h", min_value=0, max_value=1),
         # A negative idle time would be a fact from after the prediction: leakage.
         gxe.ExpectColumnValuesToBeBetween(column="tailnum_idle_minutes", min_value=0),
+        # [END expectations]
     ]
 
 

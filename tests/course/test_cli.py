@@ -1,3 +1,4 @@
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,29 @@ def test_a_damaged_state_is_one_sentence(config: Config) -> None:
     result = course("status")
     assert result.exit_code == 1
     assert "is damaged" in result.output
+
+
+def test_emptying_the_stack_keeps_what_is_the_persons(config: Config, state: State) -> None:
+    from course.stack import empty
+
+    kept = ("progress.json", "passwords.json", "data/tweets.txt", "grader/airflow.db")
+    gone = ("lake/raw/flights.parquet", "postgres/PG_VERSION", "alerts.jsonl", "demo.json")
+    for name in (*kept, *gone):
+        (config.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (config.root / name).write_text(name)
+    before = (config.root / "stack.json").read_text()
+    empty(config, lambda _: None)
+    assert all((config.root / name).read_text() == name for name in kept)
+    assert (
+        json.loads((config.root / "stack.json").read_text())["ports"] == json.loads(before)["ports"]
+    )
+    left = {entry.name for entry in config.root.iterdir()}
+    assert left == {"data", "grader", "passwords.json", "progress.json", "stack.json", ".lock"}
+
+
+def test_the_stack_is_emptied_only_after_a_yes(config: Config, state: State) -> None:
+    (config.root / "lake").mkdir()
+    result = course("reset-demo", answer="n\n")
+    assert result.exit_code == 1
+    assert "Nothing was removed." in result.output
+    assert (config.root / "lake").exists()

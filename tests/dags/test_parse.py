@@ -131,6 +131,7 @@ def test_a_dag_says_who_owns_it_and_what_to_do_when_it_fails(dagbag: Any, dag_id
         assert heading in dag.doc_md, f"{dag_id}: doc_md has no paragraph {heading}"
 
 
+# [START every_task]
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_every_task_has_a_time_limit_and_backs_off_between_tries(dagbag: Any, dag_id: str) -> None:
     for task in dagbag.dags[dag_id].tasks:
@@ -138,6 +139,9 @@ def test_every_task_has_a_time_limit_and_backs_off_between_tries(dagbag: Any, da
         assert task.doc or task.python_callable.__doc__, f"{task.task_id} has no docstring"
         if task.retries:
             assert task.retry_exponential_backoff >= 2, task.task_id
+
+
+# [END every_task]
 
 
 def test_training_starts_with_what_is_cheap_and_judges_after_the_quality_gate(dagbag: Any) -> None:

@@ -10,13 +10,14 @@ import yaml
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+from course.config import REPOSITORY
 from course.errors import CourseError
 from course.fences import Fence, fences
 from course.pages import excerpt, pages, stale
 
 PAGES = pages()
 each_page = pytest.mark.parametrize(
-    "page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}"
+    "page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY))
 )
 
 
@@ -37,7 +38,7 @@ def test_every_illustration_gives_a_reason(
     for fence in fences(page):
         if fence.kind == "illustration":
             assert len(fence.reason) > 15, f"{fence.place}: why is it only an illustration?"
-            record_property("illustration", f"{fence.place}: {fence.reason}")
+            record_property("illustration", f"{page.relative_to(REPOSITORY)}: {fence.reason}")
 
 
 @each_page

@@ -47,6 +47,7 @@ def pitfall():
         flights = source.read_source("flights")
         month = flights.filter(pc.equal(flights["month"], number))
         half = month.num_rows // 2
+        # [START replace]
         pages = []
         for page in (month.slice(0, half), month.slice(half)):
             pages.append(page)
@@ -54,6 +55,7 @@ def pitfall():
                 raise ServiceError("the connection broke after the first page, as it was asked to")
         # The file is written beside its place and moved there: no reader sees half of it.
         lake.write_table(path, pa.concat_tables(pages))
+        # [END replace]
         return month.num_rows
 
     load()

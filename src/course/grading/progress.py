@@ -28,6 +28,8 @@ class Progress(BaseModel):
     """All exercises that were ever checked, by folder name."""
 
     exercises: dict[str, Standing] = {}
+    quiz: dict[str, int] = {}
+    """The most right answers in one sitting of the knowledge check, by topic."""
 
     def of(self, name: str) -> Standing:
         """The standing of an exercise, empty if it was never checked."""
