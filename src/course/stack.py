@@ -187,6 +187,10 @@ def empty(config: Config, say: Say) -> None:
     What belongs to the person stays: progress in the exercises, downloads, ports and logins.
     """
     stop(config, say)
+    state = load_state(config)
+    if state is not None:
+        # First: whoever is interrupted here has a database that is migrated once too often.
+        save_state(config, state.model_copy(update={"migrated": ""}))
     for entry in sorted(config.root.iterdir()):
         if entry.name not in KEPT:
             _remove(entry)

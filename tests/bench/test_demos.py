@@ -36,7 +36,12 @@ ORDER = (
 def course() -> Iterator[Any]:
     """Runs the command line on a stack of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-demos-") as folder:
-        own = {"COURSE_HOME": str(Path(folder) / "home")}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("COURSE_", "FLIGHTDELAYS_", "AIRFLOW"))
+        }
+        own["COURSE_HOME"] = str(Path(folder) / "home")
         own |= {f"{name}_PORT": str(any_free()) for name in PORTS}
 
         def run(*words: str) -> float:
@@ -44,7 +49,7 @@ def course() -> Iterator[Any]:
             done = subprocess.run(
                 [BIN / "course", *words],
                 cwd=REPOSITORY,
-                env=os.environ | own,
+                env=own,
                 capture_output=True,
                 text=True,
                 check=False,

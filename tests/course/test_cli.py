@@ -1,4 +1,3 @@
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from course.cli import app
 from course.config import Config
 from course.processes import find
 from course.stack import only_one
-from course.state import State
+from course.state import State, require_state, save_state
 
 
 def course(*arguments: str, answer: str | None = None) -> Result:
@@ -112,12 +111,13 @@ def test_emptying_the_stack_keeps_what_is_the_persons(config: Config, state: Sta
     for name in (*kept, *gone):
         (config.root / name).parent.mkdir(parents=True, exist_ok=True)
         (config.root / name).write_text(name)
-    before = (config.root / "stack.json").read_text()
+    save_state(config, state.model_copy(update={"migrated": "3.3.2"}))
     empty(config, lambda _: None)
+    after = require_state(config)
+    assert after.migrated == "", "the next start has to create the tables again"
+    assert after.password.get_secret_value() == state.password.get_secret_value()
     assert all((config.root / name).read_text() == name for name in kept)
-    assert (
-        json.loads((config.root / "stack.json").read_text())["ports"] == json.loads(before)["ports"]
-    )
+    assert after.ports == state.ports
     left = {entry.name for entry in config.root.iterdir()}
     assert left == {"data", "grader", "passwords.json", "progress.json", "stack.json", ".lock"}
 

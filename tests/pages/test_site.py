@@ -19,6 +19,7 @@ from course.config import BIN, REPOSITORY
 from course.fences import fences
 from course.mermaid import fetch
 from course.pages import pages
+from course.site import PROGRAM
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE = {"width": 390, "height": 844}
@@ -32,29 +33,32 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def program() -> Path:
-    """What draws the diagrams; without npm it would come from the network."""
-    found = fetch(REPOSITORY / ".course" / "data")
-    if found is None:
-        pytest.skip("npm is not here to fetch mermaid: the site is not looked at")
-    return found
+DATA = REPOSITORY / ".course" / "data"
 
 
 @pytest.fixture(scope="module")
-def site(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the built site."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: with what draws the diagrams, if npm is there to get it."""
+    fetch(DATA)
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [BIN / "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=REPOSITORY,
-        env=os.environ | {"COURSE_HOME": str(program.parents[1]), "NO_MKDOCS_2_WARNING": "1"},
+        env=os.environ | {"COURSE_HOME": str(DATA.parent), "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    handler = functools.partial(Quiet, directory=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(built: Path) -> Iterator[str]:
+    """Address of the site."""
+    if not (built / PROGRAM).exists():
+        pytest.skip("npm is not here to get mermaid: the site is built, but not looked at")
+    handler = functools.partial(Quiet, directory=str(built))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -124,6 +128,12 @@ def flat(part: Any) -> Iterator[str]:
 def address(name: str) -> str:
     """Where a page lies on the site."""
     return name.removesuffix("README.md") if name.endswith("README.md") else f"{name[:-3]}/"
+
+
+def test_every_page_is_built(built: Path) -> None:
+    for name in entries():
+        assert (built / address(name) / "index.html").stat().st_size > 5_000
+    assert (built / "search" / "search_index.json").exists()
 
 
 def test_the_navigation_has_every_page() -> None:
