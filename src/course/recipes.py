@@ -153,11 +153,30 @@ def by_file(session: Session, options: Options) -> Page:
     session.find(dag_id)
     with session.awake(dag_id, TRAIN):
         session.view.begin(f"{dag_id} waits for a file")
-        run_id = session.airflow.trigger(dag_id)
+        session.airflow.trigger(dag_id)
+        over = {run["dag_run_id"] for run in session.airflow.runs(dag_id) if run["end_date"]}
         path = session.config.incoming / f"request-{uuid4().hex[:8]}.json"
         write_atomic(path, request())
         session.view.detail(f"{path.name} arrived")
-        return session.follow(dag_id, run_id)
+        return session.follow(dag_id, _taker(session, dag_id, over))
+
+
+def _taker(session: Session, dag_id: str, over: set[str]) -> str:
+    """The run that has taken the file; ``over`` are those that had ended when it arrived.
+
+    Unpausing may start a run of the schedule as well, and then either of the two takes it.
+    """
+
+    def found() -> str | None:
+        for run_id in {run["dag_run_id"] for run in session.airflow.runs(dag_id)} - over:
+            for task in session.airflow.task_instances(dag_id, run_id):
+                if task["task_id"] == "take" and task["state"] == "success":
+                    return str(run_id)
+        return None
+
+    return wait_for(
+        found, 120, "No run took the file within two minutes.", f"look at {session.base}"
+    )
 
 
 def drift(session: Session, options: Options) -> Page:
