@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -229,8 +230,10 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Exit status, and all that was still to be read."""
-        text = self._seen
-        while True:
+        text, deadline = self._seen, time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if not select.select([self.descriptor], [], [], 1)[0]:
+                continue
             try:
                 data = os.read(self.descriptor, 65536)
             except OSError:  # Linux says so when the other side is closed
@@ -249,6 +252,8 @@ def _controlling() -> None:
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches the process
+    # Whoever starts the tests in the background has it ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
