@@ -17,6 +17,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SNIPPETS = REPOSITORY / "lecture-notes" / "snippets"
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _no_compiled_modules() -> Iterator[None]:
+    """Python takes a compiled module for that of a file of the same length and the same second.
+
+    Some tests write one DAG file over another within a second; ``retries=3`` is as long as
+    ``retries=4``, and the former would be run again.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys, "dont_write_bytecode", True)
+    patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def database() -> None:
     """A migrated Airflow database."""
