@@ -8,6 +8,7 @@ triggerer, the executor, the timetables and the tables of the database.
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.request
@@ -34,7 +35,7 @@ from sqlalchemy import LargeBinary, cast, func, select
 
 Figures = dict[str, int | float | str]
 PATIENCE = 120
-"""Seconds that the API server has to start."""
+"""Seconds that the API server has to start, and a run of its own processes to end."""
 
 
 class Laboratory:
@@ -83,7 +84,14 @@ class Laboratory:
         if not self._server_runs:
             self._server.enter_context(_api_server())
             self._server_runs = True
-        subprocess.run(["airflow", "dags", "test", "--use-executor", dag_id], check=True)
+        command = ["airflow", "dags", "test", "--use-executor", dag_id]
+        with subprocess.Popen(command, start_new_session=True) as process:
+            try:
+                if process.wait(PATIENCE) != 0:
+                    raise RuntimeError(f"{dag_id} could not be run")
+            except subprocess.TimeoutExpired:
+                # Seen on a busy machine: the run is over, and the executor's workers do not end.
+                os.killpg(process.pid, signal.SIGKILL)
         with create_session() as session:
             return session.scalars(select(DagRun).where(DagRun.dag_id == dag_id)).one()
 
