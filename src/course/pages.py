@@ -45,16 +45,21 @@ LANGUAGES = {
 }
 
 
+def tracked() -> list[str]:
+    """The files that git knows or would add, as paths from the root, in order.
+
+    CourseError if this is no clone.
+    """
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CourseError(f"git cannot list {REPOSITORY}: {done.stderr.strip()}", "git clone it")
+    return sorted(name for name in set(done.stdout.splitlines()) if (REPOSITORY / name).is_file())
+
+
 def pages() -> list[Path]:
     """Every Markdown page that git knows or would add, in the order of their paths."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return sorted(REPOSITORY / name for name in set(listed.stdout.split()))
+    return [REPOSITORY / name for name in tracked() if name.endswith(".md")]
 
 
 def excerpt(name: str, part: str = "") -> None:

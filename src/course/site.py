@@ -5,7 +5,6 @@ link to a source file leads to a page with its text, a link to a folder to what 
 """
 
 import re
-import subprocess
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +13,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 from course.config import REPOSITORY, load_config
 from course.mermaid import place
-from course.pages import LANGUAGES, pages
+from course.pages import LANGUAGES, pages, tracked
 
 PICTURES = {".png", ".svg"}
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
@@ -30,23 +29,23 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages, the pictures, and a page for each source file and folder they link to."""
-    tracked = _tracked()
+    known = tracked()
     for page in pages():
         name = str(page.relative_to(REPOSITORY))
         files.append(File.generated(config, name, abs_src_path=str(page)))
         if page.name == "hints.md":
             _hide(files, name)
-    for name in tracked:
+    for name in known:
         if PurePosixPath(name).suffix in PICTURES:
             files.append(File.generated(config, name, abs_src_path=str(REPOSITORY / name)))
     program = place(load_config().root / "data")
     if program.exists():
         files.append(File.generated(config, PROGRAM, abs_src_path=str(program)))
     for target in sorted(_linked()):
-        if target in tracked:
+        if target in known:
             _add_source(files, config, target)
         elif not (REPOSITORY / target / "README.md").exists():
-            inside = [name for name in tracked if str(PurePosixPath(name).parent) == target]
+            inside = [name for name in known if str(PurePosixPath(name).parent) == target]
             text = _listing(target, inside)
             files.append(File.generated(config, f"{target}/README.md", content=text))
             _hide(files, f"{target}/README.md")
@@ -73,17 +72,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     # GitHub renders Markdown in there by itself, Python-Markdown when it is told to.
     text = re.sub(r"<details>", '<details markdown="1">', markdown)
     return LINK.sub(lead, text)
-
-
-def _tracked() -> set[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(listed.stdout.splitlines())
 
 
 def _resolve(folder: PurePosixPath, target: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from course.config import REPOSITORY
 from course.fences import Fence, fences
-from course.pages import FIGURE, pages
+from course.pages import FIGURE, pages, tracked
 
 PAGES = pages()
 LECTURES = [page for page in PAGES if page.parent.name == "lecture-notes"]
@@ -40,16 +40,10 @@ def words_of(text: str) -> str:
 @cache
 def own_source() -> str:
     """All that git tracks here but for the pages, and the names of all files."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    listed = tracked()
     kinds = {".py", ".toml", ".yaml", ".yml", ".sql", ".json", ".in", ".txt", ".sh", ""}
-    paths = [REPOSITORY / name for name in set(listed) if Path(name).suffix in kinds]
-    texts = [path.read_text("utf-8") for path in paths if path.is_file()]
+    paths = [REPOSITORY / name for name in listed if Path(name).suffix in kinds]
+    texts = [path.read_text("utf-8") for path in paths]
     return "\n".join([*listed, *(path.stem for path in paths), *texts])
 
 
