@@ -58,7 +58,14 @@ def parsed(fence: Fence) -> None:
         list(yaml.safe_load_all(fence.text))
 
 
+@pytest.fixture
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks name files from the root, as a reader's shell does; other tests work elsewhere."""
+    monkeypatch.chdir(REPOSITORY)
+
+
 @each_page
+@pytest.mark.usefixtures("_in_the_repository")
 def test_every_python_block_runs(page: Path) -> None:
     if not any(fence.kind == "executed" for fence in fences(page)):
         return
