@@ -16,6 +16,8 @@ SITE_PORT ?=
 KAFKA_PORT ?=
 STATSD_PORT ?=
 export AIRFLOW_PORT MLFLOW_PORT SITE_PORT KAFKA_PORT STATSD_PORT
+# The same for the stack in containers, which writes them into .env.
+export S3_PORT MODEL_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT INBOX_PORT STATSD_EXPORTER_PORT PROFILES
 
 # Without compiled modules every process would compile all of Airflow again, for seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,7 +30,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack
 
 ##@ Begin
 
@@ -79,6 +81,26 @@ reset-demo: setup ## empty the stack and deploy one model: where demonstrations 
 clean: setup ## stop the stack and delete its data, asking first (YES=1 does not ask)
 	@$(COURSE) clean $(if $(YES),--yes)
 
+##@ The stack in containers
+
+up: setup ## build, start and seed every service, then show the addresses (PROFILES=core,ml, AIRFLOW_PORT=, …)
+	@$(COURSE) up
+
+down: setup ## stop the containers; their data stay
+	@$(COURSE) down
+
+ps: setup ## each container with its health and memory, and the addresses
+	@$(COURSE) ps
+
+stack-logs: setup ## the logs of all containers, or of one service (C=worker, FOLLOW=1)
+	@$(COURSE) stack-logs $(C) $(if $(FOLLOW),--follow)
+
+scale: setup ## run this many Celery workers (WORKERS=4)
+	@$(COURSE) scale $(or $(WORKERS),2)
+
+demo-stack: setup ## the demo in the containers, with the same verdict (DAG=…, MODEL=…)
+	@$(COURSE) demo-stack $(if $(DAG),"$(DAG)") $(if $(MODEL),--model "$(MODEL)") $(if $(ANSWER),--answer "$(ANSWER)")
+
 ##@ Learn
 
 # The exercise: 1 to 6, or capstone.
@@ -96,8 +118,8 @@ hint: setup ## the next hint for a task, from general to specific (EX=2 STEP=3)
 solution: setup ## your file beside ours, once yours passes (EX=2, ANYWAY=1)
 	@$(COURSE) solution $(or $(EX),1) $(if $(ANYWAY),--anyway)
 
-reset: setup ## back to the starter; your file is kept beside it (EX=2)
-	@$(COURSE) reset $(or $(EX),1)
+reset: setup ## EX=2: back to the starter, your file is kept; without EX: delete the stack in containers
+	@$(COURSE) $(if $(EX),reset $(EX),reset-stack $(if $(YES),--yes))
 
 progress: setup ## how far you are in each exercise
 	@$(COURSE) progress
@@ -122,10 +144,13 @@ serve-site: setup ## show the site at http://127.0.0.1:8000, and again at each s
 ##@ Work on the course
 
 test: setup ## every test that needs no container engine (ARGS="-k name")
-	@$(BIN)/pytest -m "not bench and not proof" --numprocesses 2 $(ARGS)
+	@$(BIN)/pytest -m "not bench and not proof and not stack" --numprocesses 2 $(ARGS)
 
 test-exercises: setup ## every starter, solution and mistake through the grader; every pitfall
 	@$(BIN)/pytest -m proof tests/exercises tests/labs --numprocesses 2 $(ARGS)
+
+test-stack: setup ## the stack in containers, on a project and ports of its own
+	@$(BIN)/pytest -m stack tests/stack tests/monitoring $(ARGS)
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)
@@ -143,9 +168,12 @@ format: setup ## let ruff format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: setup ## resolve requirements.in into requirements.txt
-	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --quiet requirements.in -o requirements.txt
+LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+lock: setup ## resolve requirements.in into requirements.txt, and the parts of the images out of it
+	@$(LOCK) requirements.in -o requirements.txt
+	@for image in training training-gpu airflow; do \
+		$(LOCK) -c requirements.txt requirements/$$image.in -o requirements/$$image.txt; done
 
 $(STAMP): requirements.txt pyproject.toml src/course/bootstrap.py
 	@for python in $(CANDIDATES); do \

@@ -71,9 +71,13 @@ def monitor_drift():
     @task(pool="training")
     def measure(found: dict[str, Any], source: str) -> dict[str, Any]:
         """AUC and PSI of each month after the champion's training."""
+        from course_metrics import send_drift
         from flightdelays import drift, registry
 
-        return dict(drift.measure(source, registry.describe(found["version"])))
+        champion = registry.describe(found["version"])
+        months = dict(drift.measure(source, champion))
+        send_drift(months, found["month"], champion.metrics["auc"])
+        return months
 
     @task.branch
     def has_drifted(found: dict[str, Any], months: dict[str, Any]) -> str:

@@ -77,9 +77,11 @@ def promote_model():
     @task(outlets=[CHAMPION_MODEL], max_active_tis_per_dag=1)
     def promote(compared: dict[str, Any], answer: dict[str, Any]) -> int:
         """Move the alias `champion` to the approved version, if that is still in staging."""
+        from course_metrics import send_deployment
         from flightdelays import registry
 
         registry.promote(compared["challenger"], answer["responded_by_user"]["name"])
+        send_deployment(compared["challenger"], [registry.CHAMPION])
         return compared["challenger"]
 
     @task

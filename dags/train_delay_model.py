@@ -108,11 +108,13 @@ def train_delay_model():
     @task(outlets=[STAGING_MODEL])
     def deploy(source: str, candidate: dict[str, Any]) -> dict[str, Any]:
         """Version in the registry and its aliases, after a smoke prediction through the alias."""
+        from course_metrics import send_deployment
         from flightdelays import dataset, registry
 
         version, aliases = registry.deploy(
             candidate["run_id"], candidate["address"], dataset.load(source).tail(5)
         )
+        send_deployment(version, aliases)
         return {"version": version, "aliases": aliases}
 
     @task
@@ -120,8 +122,10 @@ def train_delay_model():
         """Why the candidate was not deployed."""
         import logging
 
+        from course_metrics import dag_name, send_refusal
         from flightdelays.gate import gate
 
+        send_refusal(dag_name())
         reasons = gate(evaluated["metrics"], evaluated["champion"]).reasons
         for reason in reasons:
             logging.getLogger("airflow.task").error("not deployed: %s", reason)
@@ -135,6 +139,7 @@ def train_delay_model():
         quality_page: str,
     ) -> str:
         """Path of the verdict; the page for people lies beside it."""
+        from course_metrics import dag_name, send_success, send_training
         from flightdelays.gate import gate
         from flightdelays.report import write
         from flightdelays.runs import Window
@@ -142,7 +147,10 @@ def train_delay_model():
         # Only ask for the result of a task that ran: a missing one is logged as an error.
         passed = gate(evaluated["metrics"], evaluated["champion"]).deploy
         deployed = get_current_context()["ti"].xcom_pull(task_ids="deploy") if passed else None
-        return write(Window(**window), candidate, evaluated, deployed, quality_page, run_name())
+        path = write(Window(**window), candidate, evaluated, deployed, quality_page, run_name())
+        send_training(dag_name(), candidate | evaluated["metrics"])
+        send_success(dag_name())
+        return path
 
     @teardown
     def clean_up() -> None:

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import course_metrics
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,8 @@ async def run_late(context: Mapping[str, Any]) -> None:
     with alerts.once((dag_id, run_id, f"late_{deadline['id']}"), title) as first:
         if first:
             await notifier
+            # The first metric of a process looks up the address of the server, which may take long.
+            await asyncio.to_thread(course_metrics.send_late, dag_id)
 
 
 def _send(key: tuple[str, ...], kind: str, title: str, body: str) -> None:

@@ -1,11 +1,12 @@
-"""Import heavy libraries once, in the scheduler, before it forks the workers of LocalExecutor.
+"""Import heavy libraries once, before anything is forked that runs tasks.
 
 A task of the LocalExecutor is a fork of a worker, and a worker is a fork of the scheduler:
 what the scheduler has imported, every task has without paying for it. pandas, scikit-learn,
 MLflow and Feast take 2 to 7 seconds each, so a run of ten short tasks spends most of its time
 on imports otherwise. The libraries are those that ``COURSE_WARM_IMPORTS`` names, separated by
-commas, set for the scheduler alone; without that variable nothing happens. It is of no use where
-workers are no forks of the scheduler (CeleryExecutor, KubernetesExecutor, macOS).
+commas, set for the scheduler alone; without that variable nothing happens. With the
+CeleryExecutor the main process of a worker is that ancestor, and ``course_celery`` does the same
+there. It is of no use where each task starts from nothing (KubernetesExecutor, macOS).
 """
 
 import importlib
@@ -21,20 +22,25 @@ from airflow.plugins_manager import AirflowPlugin
 log = logging.getLogger(__name__)
 
 
+def import_named() -> None:
+    """Import what ``COURSE_WARM_IMPORTS`` names, where tasks are forks of this process."""
+    # Taken out of the environment: the tasks forked from here have nothing left to import.
+    names = [name for name in os.environ.pop("COURSE_WARM_IMPORTS", "").split(",") if name]
+    if not names or multiprocessing.get_start_method() != "fork":
+        return
+    begin = time.perf_counter()
+    for name in names:
+        importlib.import_module(name)
+    log.info("imported %s in %.1f s", ", ".join(names), time.perf_counter() - begin)
+
+
 class WarmImports:
     """Listens for the start of the component, before it forks anything."""
 
     @hookimpl
     def on_starting(self, component: Any) -> None:
-        """Import what ``COURSE_WARM_IMPORTS`` names, where workers are forks of this process."""
-        # Taken out of the environment: the tasks forked from here have nothing left to import.
-        names = [name for name in os.environ.pop("COURSE_WARM_IMPORTS", "").split(",") if name]
-        if not names or multiprocessing.get_start_method() != "fork":
-            return
-        begin = time.perf_counter()
-        for name in names:
-            importlib.import_module(name)
-        log.info("imported %s in %.1f s", ", ".join(names), time.perf_counter() - begin)
+        """The scheduler starts, and so does every other component."""
+        import_named()
 
 
 class WarmImportsPlugin(AirflowPlugin):

@@ -1,5 +1,6 @@
 """A small client of Airflow's REST API, version 2."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -118,6 +119,16 @@ class Airflow:
             self.request("POST", "/api/v2/pools", json={"name": name, **body})
         elif any(present[name][key] != value for key, value in body.items()):
             self.request("PATCH", _path("pools", name), json={"pool": name, **body})
+
+    def ensure_connection(self, name: str, kind: str, extra: Json) -> None:
+        """Create the connection, or give an existing one these values."""
+        body = {"connection_id": name, "conn_type": kind, "extra": json.dumps(extra)}
+        present = self._pages("/api/v2/connections", "connections")
+        known = {found["connection_id"] for found in present}
+        if name in known:
+            self.request("PATCH", _path("connections", name), json=body)
+        else:
+            self.request("POST", "/api/v2/connections", json=body)
 
     def dag(self, dag_id: str) -> Json | None:
         """A DAG that Airflow has parsed, or None."""

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from course.config import BIN, load_config
 from course.console import console, errors, progress, show_addresses
+from course.containers.commands import commands as container_commands
 from course.errors import CourseError
 from course.learning import commands
 from course.state import require_state
@@ -37,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(commands)
+app.add_typer(container_commands)
 
 
 @app.command()

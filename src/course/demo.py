@@ -1,6 +1,7 @@
 """The demos: each pipeline from its beginning to its verdict, in a real Airflow."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,9 +11,10 @@ from course.console import console, show_addresses
 from course.demo_view import View
 from course.errors import CourseError
 from course.files import write_atomic
-from course.recipes import ANSWERS, RECIPES, Options
+from course.recipes import ANSWERS, RECIPES, Options, Outcome
 from course.session import TRAIN, Session
 from course.stack import start
+from course.state import State
 from flightdelays.settings import MODELS
 
 
@@ -27,7 +29,7 @@ class Record(BaseModel):
 
 def run_demo(config: Config, dag_id: str, options: Options) -> None:
     """Run the demo of one pipeline and leave the stack up."""
-    _check(dag_id, options)
+    check(dag_id, options)
     with View() as view:
         view.begin("Start the stack")
         state, fresh = start(config, view.detail)
@@ -35,7 +37,15 @@ def run_demo(config: Config, dag_id: str, options: Options) -> None:
         outcome = RECIPES[dag_id](Session(config, state, view), options)
     outcome.show()
     show_addresses(state, outcome.addresses)
-    record = Record(
+    path = record(config, state, view, dag_id, outcome)
+    console.print(
+        f"\nThe stack stays up; make stop ends it. The result is in {path}", soft_wrap=True
+    )
+
+
+def record(config: Config, state: State, view: View, dag_id: str, outcome: Outcome) -> Path:
+    """Write what ran and what came of it to ``demo.json``; returns its path."""
+    content = Record(
         dag=dag_id,
         steps=[step.model_dump(exclude={"started"}) for step in view.steps],
         verdict=outcome.model_dump(),
@@ -45,13 +55,11 @@ def run_demo(config: Config, dag_id: str, options: Options) -> None:
         },
     )
     path = config.root / "demo.json"
-    write_atomic(path, json.dumps(record.model_dump(), indent=2) + "\n")
-    console.print(
-        f"\nThe stack stays up; make stop ends it. The result is in {path}", soft_wrap=True
-    )
+    write_atomic(path, json.dumps(content.model_dump(), indent=2) + "\n")
+    return path
 
 
-def _check(dag_id: str, options: Options) -> None:
+def check(dag_id: str, options: Options) -> None:
     """Refuse what does not exist before anything is started."""
     if dag_id not in RECIPES:
         raise CourseError(

@@ -17,7 +17,7 @@ from course.files import write_atomic
 from course.follow import failure, follow, wait_for
 from course.kafka import send
 from course.listener import Listener
-from course.session import BUILD, INGEST, MONTHS, REPORT, TRAIN, Session
+from course.session import BUILD, INGEST, MONTHS, TRAIN, Session
 from course.verdict import Page, Verdict
 from flightdelays import markets, registry
 from flightdelays.lake import months_between
@@ -98,7 +98,7 @@ def training(session: Session, options: Options) -> Verdict:
     else:
         session.view.detail("started by the asset `features`")
     follow(session.airflow, session.base, session.view, TRAIN, run_id)
-    verdict = Verdict.read(session.airflow.xcom(TRAIN, run_id, REPORT))
+    verdict = Verdict.read(session.written(TRAIN, run_id))
     session.view.end(verdict.headline)
     return verdict
 
@@ -192,7 +192,7 @@ def drift(session: Session, options: Options) -> Page:
                 TRAIN, {"train_from": YEAR[0], "validation_month": YEAR[2]}
             )
             follow(session.airflow, session.base, session.view, TRAIN, run_id)
-            verdict = Verdict.read(session.airflow.xcom(TRAIN, run_id, REPORT))
+            verdict = Verdict.read(session.written(TRAIN, run_id))
             session.view.end(verdict.headline)
             champion = registry.alias_version(registry.CHAMPION, session.settings)
         if champion is None:
@@ -247,7 +247,7 @@ def promotion(session: Session, options: Options) -> Page:
             session.view.begin(f"Train {model}: somebody must challenge the champion")
             run_id = session.airflow.trigger(TRAIN, {"model": model})
             follow(session.airflow, session.base, session.view, TRAIN, run_id)
-            verdict = Verdict.read(session.airflow.xcom(TRAIN, run_id, REPORT))
+            verdict = Verdict.read(session.written(TRAIN, run_id))
             session.view.end(verdict.headline)
     with session.awake(dag_id):
         session.view.begin("A person decides")
@@ -340,7 +340,7 @@ def backfill(session: Session, options: Options) -> Page:
             "The backfill did not end within ten minutes.",
             f"look at {session.base}/dags/{dag_id}",
         )
-        pages = [Page.read(session.airflow.xcom(dag_id, run, REPORT)) for run in runs]
+        pages = [Page.read(session.written(dag_id, run)) for run in runs]
         session.view.end(f"{len(pages)} months")
     facts = [fact for page in pages for fact in (page.headline, *page.facts)]
     headline = f"{view} computed for {len(pages)} months; no other feature was touched"
@@ -357,7 +357,7 @@ def gpu_pod(session: Session, options: Options) -> Page:
         run_id = session.airflow.trigger(dag_id)
         ended = session.end_of(dag_id, run_id)
         if ended == "success":
-            page = Page.read(session.airflow.xcom(dag_id, run_id, REPORT))
+            page = Page.read(session.written(dag_id, run_id))
             session.view.end(page.headline)
             return page
         told = str(failure(session.airflow, session.base, dag_id, run_id)).splitlines()

@@ -16,6 +16,7 @@ from course.state import State
 from course.verdict import Page
 from flightdelays.features import stale_months
 from flightdelays.lake import months_between
+from flightdelays.settings import Settings
 from flightdelays.source import landed_months
 
 INGEST, BUILD, TRAIN = "ingest_flights", "build_features", "train_delay_model"
@@ -32,7 +33,15 @@ class Session:
     def __init__(self, config: Config, state: State, view: View) -> None:
         self.config, self.state, self.view = config, state, view
         self.airflow, self.base = Airflow.of(state), state.url("airflow")
-        self.settings = ml_settings(config, state)
+        self.settings = self.ml_settings()
+
+    def ml_settings(self) -> Settings:
+        """The settings that the tasks have, as they are to be used from here."""
+        return ml_settings(self.config, self.state)
+
+    def written(self, dag_id: str, run_id: str) -> str:
+        """Where the verdict of a run can be read from here."""
+        return str(self.airflow.xcom(dag_id, run_id, REPORT))
 
     def find(self, *dag_ids: str) -> None:
         """Wait until Airflow has read these pipelines."""
@@ -173,7 +182,7 @@ class Session:
     def follow(self, dag_id: str, run_id: str) -> Page:
         """Follow a run to its end and return what its report says."""
         follow(self.airflow, self.base, self.view, dag_id, run_id)
-        page = Page.read(self.airflow.xcom(dag_id, run_id, REPORT))
+        page = Page.read(self.written(dag_id, run_id))
         self.view.end(page.headline)
         return page
 

@@ -1,8 +1,9 @@
 """What a pipeline found: the verdict on a model, or the page that any other pipeline writes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 from pydantic import BaseModel, ValidationError
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +14,21 @@ from course.errors import CourseError
 from flightdelays.pages import show as cell
 
 METRICS = {"auc": "AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+
+
+Written = TypeVar("Written", bound=BaseModel)
+
+
+def _read(kind: type[Written], place: str) -> Written:
+    try:
+        if place.startswith("http://"):
+            answer = httpx.get(place, timeout=10, trust_env=False).raise_for_status()
+            return kind.model_validate_json(answer.text)
+        return kind.model_validate_json(Path(place).read_text())
+    except (OSError, httpx.HTTPError, ValidationError) as error:
+        raise CourseError(
+            f"The verdict {place} cannot be read: {error}", "make doctor, then: make demo"
+        ) from error
 
 
 class Champion(BaseModel):
@@ -45,14 +61,9 @@ class Verdict(BaseModel):
     data_docs_url: str
 
     @classmethod
-    def read(cls, path: str) -> "Verdict":
-        """Read the file that the report task wrote."""
-        try:
-            return cls.model_validate_json(Path(path).read_text())
-        except (OSError, ValidationError) as error:
-            raise CourseError(
-                f"The verdict {path} cannot be read: {error}", "make doctor, then: make demo"
-            ) from error
+    def read(cls, place: str) -> "Verdict":
+        """Read what the report task wrote: a file, or the address of one."""
+        return _read(cls, place)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -129,14 +140,9 @@ class Page(BaseModel):
     report_url: str = ""
 
     @classmethod
-    def read(cls, path: str) -> "Page":
-        """Read the file that the report task wrote."""
-        try:
-            return cls.model_validate_json(Path(path).read_text())
-        except (OSError, ValidationError) as error:
-            raise CourseError(
-                f"The verdict {path} cannot be read: {error}", "make doctor, then: make demo"
-            ) from error
+    def read(cls, place: str) -> "Page":
+        """Read what the report task wrote: a file, or the address of one."""
+        return _read(cls, place)
 
     @property
     def addresses(self) -> dict[str, str]:

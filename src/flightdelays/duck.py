@@ -6,7 +6,6 @@ from string import Template
 from typing import Any
 
 import duckdb
-import fsspec
 
 from flightdelays.lake import Lake, next_month
 from flightdelays.settings import Settings
@@ -18,12 +17,9 @@ def sql(name: str) -> str:
 
 
 def connect(lake: Lake, settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB in UTC that reads the lake, wherever that is."""
+    """An in-memory DuckDB in UTC, for the views of ``view_raw``."""
     connection = duckdb.connect(config={"threads": max(settings.threads, 2)})
     connection.execute("SET TimeZone = 'UTC'")
-    if not lake.is_local:
-        # DuckDB's own S3 client is an extension that it would download at run time.
-        connection.register_filesystem(fsspec.url_to_fs(lake.root)[0])
     return connection
 
 
@@ -35,9 +31,9 @@ def view_raw(
     Reference tables (planes, airports) are snapshots: the one of the last month counts.
     """
     for table in ("flights", "weather"):
-        _view(connection, f"raw_{table}", [lake.partition(f"raw/{table}", m) for m in months])
+        _view(connection, lake, table, months)
     for table in ("planes", "airports"):
-        _view(connection, f"raw_{table}", [lake.partition(f"raw/{table}", months[-1])])
+        _view(connection, lake, table, months[-1:])
     # A view cannot hold prepared parameters; these are checked integers and months.
     values = parameters(settings) | {
         "from": f"{months[0]}-01",
@@ -60,6 +56,14 @@ def query(
     return connection.sql(text, params=used or None)
 
 
-def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str]) -> None:
+def _view(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, table: str, months: Sequence[str]
+) -> None:
+    paths = [lake.partition(f"raw/{table}", month) for month in months]
+    if not lake.is_local:
+        # DuckDB's own S3 client is an extension that it would download at run time, and through
+        # fsspec it reads in many small pieces; a month is small enough to be read whole.
+        connection.register(f"raw_{table}", lake.read_partitions(paths))
+        return
     files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_parquet([{files}])")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_{table} AS FROM read_parquet([{files}])")

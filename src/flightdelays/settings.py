@@ -45,8 +45,11 @@ class Settings(BaseSettings):
     feature_repo: str = Field(
         default=str(REPOSITORY / "feature_repo"), description="folder of the Feast definitions"
     )
+    feature_store: str = Field(
+        default="feature_store.yaml", description="file of that folder with Feast's addresses"
+    )
     feast_registry: str = Field(
-        default=str(STATE / "feast" / "registry.db"), description="Feast registry: file or address"
+        default=str(STATE / "feast" / "registry.db"), description="Feast registry: a file"
     )
     feast_online: str = Field(
         default=str(STATE / "feast" / "online.db"), description="Feast SQLite online store"
@@ -62,7 +65,9 @@ class Settings(BaseSettings):
     model_name: str = Field(default="flight-delay", description="MLflow registered model")
 
     optuna_storage: str = Field(
-        default=f"sqlite:///{STATE / 'optuna.db'}", description="database of the Optuna studies"
+        default=f"sqlite:///{STATE / 'optuna.db'}",
+        repr=False,  # may hold a password
+        description="database of the Optuna studies",
     )
     incoming: str = Field(
         default=str(STATE / "incoming"), description="folder in which training requests arrive"

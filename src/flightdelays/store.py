@@ -3,9 +3,10 @@
 import fcntl
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from string import Template
 from types import ModuleType
@@ -14,10 +15,14 @@ from typing import Any
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
+from feast.infra.registry.sql import metadata
 from feast.repo_config import RepoConfig
+from redis.exceptions import RedisError
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from flightdelays import features
-from flightdelays.errors import CourseError
+from flightdelays.errors import CourseError, ServiceError
 from flightdelays.lake import open_lake, using
 from flightdelays.settings import Settings, get_settings
 
@@ -25,27 +30,37 @@ SERVICE = "delay_model"
 
 
 def open_store(settings: Settings | None = None) -> FeatureStore:
-    """Feast's FeatureStore as ``feature_repo/feature_store.yaml`` describes it.
+    """Feast's FeatureStore as a file of the feature repository describes it.
 
     ``${FLIGHTDELAYS_…}`` in that file stands for a setting, any other ``${NAME}`` for an
     environment variable; CourseError names one that is not set.
     """
-    settings = settings or get_settings()
-    path = Path(settings.feature_repo) / "feature_store.yaml"
-    values = {f"FLIGHTDELAYS_{name.upper()}": str(v) for name, v in settings.model_dump().items()}
-    try:
-        text = Template(path.read_text("utf-8")).substitute(os.environ | values)
-    except FileNotFoundError as error:
-        raise CourseError(f"{path} is missing: set FLIGHTDELAYS_FEATURE_REPO") from error
-    except KeyError as error:
-        raise CourseError(
-            f"{path} names ${{{error.args[0]}}}: set it in the environment"
-        ) from error
-    for file in (settings.feast_registry, settings.feast_online):
-        if "://" not in file:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-    config = RepoConfig(**yaml.safe_load(text), repo_path=Path(settings.feature_repo))
+    config = _config(settings or get_settings())
+    if config.registry.registry_type == "sql":
+        with answering(settings):
+            _create_tables(config.registry.path)
     return FeatureStore(config=config)
+
+
+@contextmanager
+def answering(settings: Settings | None = None) -> Iterator[None]:
+    """Within it a registry or an online store that does not answer is a ServiceError."""
+    try:
+        yield
+    except OperationalError as error:
+        config = _config(settings or get_settings())
+        place = make_url(config.registry.path).render_as_string(hide_password=True)
+        raise ServiceError(
+            f"the feature registry at {place} does not answer ({_reason(error.orig or error)}): "
+            "start its database, or set FEAST_REGISTRY to where it is"
+        ) from error
+    except RedisError as error:
+        config = _config(settings or get_settings())
+        place = config.online_store.connection_string.partition(",")[0]
+        raise ServiceError(
+            f"the online store at {place} does not answer ({_reason(error)}): start Redis, or set "
+            "FEAST_REDIS to where it is"
+        ) from error
 
 
 def apply(settings: Settings | None = None, view: str | None = None) -> list[str]:
@@ -62,7 +77,7 @@ def apply(settings: Settings | None = None, view: str | None = None) -> list[str
     if view is not None:
         entities = {name for value in _views(objects) for name in value.entities}
         objects += [v for v in defined if isinstance(v, Entity) and v.name in entities]
-    with _alone(settings):
+    with _alone(settings), answering(settings):
         open_store(settings).apply(objects)
     return sorted(value.name for value in _views(objects))
 
@@ -121,7 +136,8 @@ def service_is_registered(settings: Settings | None = None) -> bool:
     """Whether the delay model reads from the registry what the definitions say it should."""
     settings = settings or get_settings()
     try:
-        registered = open_store(settings).get_feature_service(SERVICE)
+        with answering(settings):
+            registered = open_store(settings).get_feature_service(SERVICE)
     except FeatureServiceNotFoundException:
         return False
     return _selected(registered) == service_views(settings)
@@ -134,7 +150,7 @@ def materialize(until: datetime, settings: Settings | None = None, view: str | N
     anything older is not served anyway.
     """
     settings = settings or get_settings()
-    with _alone(settings):
+    with _alone(settings), answering(settings):
         store = open_store(settings)
         views = [v for v in store.list_feature_views() if view in (None, v.name)]
         longest = max((v.ttl or timedelta(0) for v in views), default=timedelta(0))
@@ -147,9 +163,10 @@ def online_features(
     entities: Sequence[dict[str, Any]], settings: Settings | None = None
 ) -> dict[str, list[Any]]:
     """Latest materialised features of each entity: a dict of column to list, in order."""
-    store = open_store(settings)
-    service = store.get_feature_service(SERVICE)
-    return store.get_online_features(features=service, entity_rows=list(entities)).to_dict()
+    with answering(settings):
+        store = open_store(settings)
+        service = store.get_feature_service(SERVICE)
+        return store.get_online_features(features=service, entity_rows=list(entities)).to_dict()
 
 
 def end_of_month(month: str) -> datetime:
@@ -163,6 +180,67 @@ def join_keys(store: FeatureStore) -> list[str]:
     projections = store.get_feature_service(SERVICE).feature_view_projections
     found = [key for p in projections for key in store.get_feature_view(p.name).join_keys]
     return list(dict.fromkeys(found))
+
+
+def _config(settings: Settings) -> RepoConfig:
+    path = Path(settings.feature_repo) / settings.feature_store
+    values = {f"FLIGHTDELAYS_{name.upper()}": str(v) for name, v in settings.model_dump().items()}
+    try:
+        described = yaml.safe_load(path.read_text("utf-8"))
+        filled = _fill(described, os.environ | values)
+    except FileNotFoundError as error:
+        raise CourseError(
+            f"{path} is missing: set FLIGHTDELAYS_FEATURE_REPO or FLIGHTDELAYS_FEATURE_STORE"
+        ) from error
+    except KeyError as error:
+        raise CourseError(
+            f"{path} names ${{{error.args[0]}}}: set it in the environment"
+        ) from error
+    config = RepoConfig(**filled, repo_path=Path(settings.feature_repo))
+    if config.registry.registry_type == "file":
+        Path(config.registry.path).parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _check_url(path, config.registry.path)
+    if config.online_store.type == "sqlite":
+        Path(config.online_store.path).parent.mkdir(parents=True, exist_ok=True)
+    return config
+
+
+@cache
+def _create_tables(url: str) -> None:
+    """Create the tables of a registry unless they are there, one process after the other.
+
+    Feast would do it whenever it opens one, and fail where two do so at once.
+    """
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('feast'))"))
+        metadata.create_all(connection)
+
+
+def _check_url(file: Path, url: str) -> None:
+    try:
+        make_url(url)
+    except ArgumentError as error:  # says nothing of what it could not read, as it may be a secret
+        raise CourseError(
+            f"the registry of {file} is no address of a database: write it as "
+            "postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE"
+        ) from error
+
+
+def _fill(described: Any, values: Mapping[str, str]) -> Any:
+    """Every text of a YAML file with its ``${NAME}`` filled in, whatever stands in the value."""
+    if isinstance(described, dict):
+        return {key: _fill(value, values) for key, value in described.items()}
+    if isinstance(described, list):
+        return [_fill(value, values) for value in described]
+    return Template(described).substitute(values) if isinstance(described, str) else described
+
+
+def _reason(error: BaseException) -> str:
+    """The error's words in one line."""
+    return " ".join(str(error).split())
 
 
 def _definitions(settings: Settings) -> list[Any]:
@@ -191,11 +269,11 @@ def _alone(settings: Settings) -> Iterator[None]:
     Feast reads it, changes it and writes it back whole: of two writers the last one would win.
     A registry in a database needs no such care.
     """
-    if "://" in settings.feast_registry:
+    registry = _config(settings).registry
+    if registry.registry_type != "file":
         yield
         return
-    lock = Path(f"{settings.feast_registry}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock = Path(f"{registry.path}.lock")
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield

@@ -14,7 +14,7 @@ from flightdelays.errors import CourseError
 from flightdelays.lake import open_lake
 from flightdelays.runs import Window
 from flightdelays.settings import Settings, get_settings
-from flightdelays.store import SERVICE, join_keys, open_store
+from flightdelays.store import SERVICE, answering, join_keys, open_store
 
 
 def build(
@@ -37,7 +37,8 @@ def build(
 def join_features(rows: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Prediction rows (all, or a sample) with what Feast knew at each one's prediction time."""
     store = open_store(settings)
-    keys = ["event_timestamp", *join_keys(store)]
+    with answering(settings):
+        keys = ["event_timestamp", *join_keys(store)]
     if unknown := sorted(set(keys) - set(rows.columns)):
         raise CourseError(
             f"the feature service {SERVICE} looks features up by {', '.join(unknown)}, which "
@@ -45,9 +46,10 @@ def join_features(rows: pd.DataFrame, settings: Settings | None = None) -> pd.Da
         )
     # Feast carries every column of the entity table through each join: pass only the keys.
     entities = rows[keys].assign(row=range(len(rows)))
-    job = store.get_historical_features(
-        entity_df=entities, features=store.get_feature_service(SERVICE)
-    )
+    with answering(settings):
+        job = store.get_historical_features(
+            entity_df=entities, features=store.get_feature_service(SERVICE)
+        )
     features = job.to_df().sort_values("row", ignore_index=True)
     if len(features) != len(rows):
         raise CourseError(

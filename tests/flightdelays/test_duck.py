@@ -1,5 +1,6 @@
 """The view ``flights``: when each flight should leave, left and arrived, in UTC."""
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,6 +174,31 @@ def test_horizon_and_lateness_are_settings(settings: Settings) -> None:
     assert set(ahead) == {pd.Timedelta(hours=3)}
     assert set(flights.loc[flights["arr_delay"] == 30, "late"]) == {0}
     assert set(flights.loc[flights["arr_delay"] == 31, "late"]) == {1}
+
+
+def test_the_tables_of_an_object_store_are_those_of_a_folder(settings: Settings) -> None:
+    """Columns, types and rows, ``month`` too, which DuckDB takes from the path of a folder."""
+    remote = settings.model_copy(update={"lake": f"memory://{uuid.uuid4().hex}/lake"})
+    months = ["2013-01", "2013-02"]
+    for month in months:
+        source.land(month, remote)
+    found = []
+    for place in (settings, remote):
+        lake = open_lake(place)
+        with duck.connect(lake, place) as connection:
+            duck.view_raw(connection, lake, months, place)
+            tables = ("raw_flights", "raw_weather", "raw_planes", "raw_airports", "flights")
+            found.append(
+                {
+                    name: (
+                        connection.execute(f"DESCRIBE {name}").fetchall(),
+                        connection.execute(f"FROM {name} ORDER BY ALL").fetchall(),
+                    )
+                    for name in tables
+                }
+            )
+    assert found[0] == found[1]
+    assert len(found[0]["flights"][1]) > 50_000
 
 
 def test_ticks_are_all_full_hours_even_when_the_clocks_change(settings: Settings) -> None:

@@ -206,7 +206,7 @@ def test_the_number_of_threads_changes_nothing(view: str, copied: Settings) -> N
 
 
 def test_an_object_store_holds_the_same_features(settings: Settings, lake: Lake) -> None:
-    """``memory://`` of fsspec stands for ``s3://``: DuckDB reads both through fsspec."""
+    """``memory://`` of fsspec stands for ``s3://``: the lake reads both for DuckDB."""
     remote = settings.model_copy(update={"lake": f"memory://{uuid.uuid4().hex}/lake"})
     for month in ("2013-01", "2013-02"):
         source.land(month, remote)

@@ -23,7 +23,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     """A lake without a file, as a folder and as an address.
 
     The address is fsspec's ``memory://``: it takes the same way through our code as
-    ``s3://`` does (nothing is renamed, DuckDB reads through fsspec) and needs no server.
+    ``s3://`` does (nothing is renamed, DuckDB gets Arrow tables) and needs no server.
     """
     if request.param == "folder":
         return Lake(str(tmp_path / "lake"))

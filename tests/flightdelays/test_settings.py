@@ -38,3 +38,9 @@ def test_settings_are_read_from_the_environment_once(monkeypatch: pytest.MonkeyP
     first = settings.get_settings()
     monkeypatch.setenv("FLIGHTDELAYS_SEED", str(first.seed + 1))
     assert settings.get_settings() is first
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    settings = Settings(optuna_storage="postgresql://optuna:secret@postgres/optuna")
+    assert "secret" not in repr(settings)
+    assert settings.optuna_storage.endswith("secret@postgres/optuna")

@@ -1,6 +1,7 @@
 """The feature store: Feast with the addresses of the settings, on disk and online."""
 
 import shutil
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,8 @@ import pandas as pd
 import pytest
 
 from flightdelays import features
-from flightdelays.errors import CourseError, DataError
-from flightdelays.lake import Lake
+from flightdelays.errors import CourseError, DataError, LakeError
+from flightdelays.lake import Lake, open_lake
 from flightdelays.settings import Settings
 
 from .conftest import ENTITY
@@ -272,6 +273,90 @@ def test_a_variable_of_the_environment_is_filled_in(
     assert store.open_store(own_repository).config.online_store.path == str(tmp_path / "here.db")
 
 
+def test_a_value_is_filled_in_whatever_stands_in_it(
+    own_repository: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A password may hold what means something in YAML, and what a template begins with."""
+    from flightdelays import store
+
+    path = Path(own_repository.feature_repo) / "feature_store.yaml"
+    replace(path, "${FLIGHTDELAYS_FEAST_ONLINE}", "${ONLINE_HERE}")
+    strange = f"{tmp_path}/a: 'b' # ${{c}}.db"
+    monkeypatch.setenv("ONLINE_HERE", strange)
+    assert store.open_store(own_repository).config.online_store.path == strange
+
+
+def test_the_file_with_the_addresses_is_a_setting(own_repository: Settings, tmp_path: Path) -> None:
+    from flightdelays import store
+
+    folder = Path(own_repository.feature_repo)
+    text = (folder / "feature_store.yaml").read_text("utf-8")
+    (folder / "other.yaml").write_text(text.replace("flight_delays", "other_project"), "utf-8")
+    other = own_repository.model_copy(update={"feature_store": "other.yaml"})
+    assert store.open_store(own_repository).project == "flight_delays"
+    assert store.open_store(other).project == "other_project"
+
+
+@pytest.mark.parametrize(
+    ("absent", "present"), [("FEAST_REGISTRY", "FEAST_REDIS"), ("FEAST_REDIS", "FEAST_REGISTRY")]
+)
+def test_the_file_of_the_stack_asks_for_both_addresses(
+    absent: str, present: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flightdelays import store
+
+    stack = settings.model_copy(update={"feature_store": "feature_store.stack.yaml"})
+    monkeypatch.delenv(absent, raising=False)
+    monkeypatch.setenv(present, "sqlite://")
+    with pytest.raises(CourseError, match=rf"names \$\{{{absent}\}}: set it in the environment"):
+        store.open_store(stack)
+
+
+def test_an_object_store_serves_the_same(
+    own_repository: Settings, online: Settings, lake: Lake, tmp_path: Path
+) -> None:
+    """``memory://`` stands for ``s3://``: the lake reads both for Feast."""
+    from flightdelays import store
+
+    path = Path(own_repository.feature_repo) / "feature_store.yaml"
+    replace(path, "type: duckdb", "type: flightdelays.offline_store.LakeOfflineStore")
+    places = {
+        "lake": f"memory://{uuid.uuid4().hex}/lake",
+        "feast_registry": str(tmp_path / "r.db"),
+        "feast_online": str(tmp_path / "o.db"),
+    }
+    remote = own_repository.model_copy(update=places)
+    other = open_lake(remote)
+    for view in ENTITY:
+        for month in ("2013-01", "2013-02"):
+            table = features.table(view)
+            other.write_table(
+                other.partition(table, month), lake.read_table(lake.partition(table, month))
+            )
+    store.apply(remote)
+    store.materialize(UNTIL, remote)
+    planes = known("tailnum_delays", lake).index[:200]
+    asked = [{"origin": "JFK", "carrier": "UA", "tailnum": plane} for plane in planes]
+    assert store.online_features(asked, remote) == store.online_features(asked, online)
+
+
+def test_a_view_without_a_month_in_an_object_store_is_named(
+    own_repository: Settings, tmp_path: Path
+) -> None:
+    from flightdelays import store
+
+    path = Path(own_repository.feature_repo) / "feature_store.yaml"
+    replace(path, "type: duckdb", "type: flightdelays.offline_store.LakeOfflineStore")
+    places = {
+        "lake": f"memory://{uuid.uuid4().hex}/lake",
+        "feast_registry": str(tmp_path / "r.db"),
+    }
+    remote = own_repository.model_copy(update=places)
+    store.apply(remote)
+    with pytest.raises(LakeError, match="matches no file: build the features of origin_weather"):
+        store.materialize(UNTIL, remote, "origin_weather")
+
+
 def test_a_missing_repository_is_named(settings: Settings, tmp_path: Path) -> None:
     from flightdelays import store
 
@@ -279,7 +364,8 @@ def test_a_missing_repository_is_named(settings: Settings, tmp_path: Path) -> No
     with pytest.raises(CourseError) as caught:
         store.open_store(gone)
     assert str(caught.value) == (
-        f"{tmp_path}/feature_store.yaml is missing: set FLIGHTDELAYS_FEATURE_REPO"
+        f"{tmp_path}/feature_store.yaml is missing: set FLIGHTDELAYS_FEATURE_REPO or "
+        "FLIGHTDELAYS_FEATURE_STORE"
     )
 
 

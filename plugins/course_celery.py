@@ -1,0 +1,26 @@
+"""Celery's settings in the stack in containers: the provider's own, and imports before the fork.
+
+Named by ``[celery] celery_config_options``, so scheduler and workers import it; as a plugin it is
+passed over (``.airflowignore``). Each task is a fork of a Celery process, which is a fork of the
+worker's main process: what that one has imported, no task imports again.
+"""
+
+from typing import Any
+
+from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
+from celery.signals import worker_init
+
+from warm_imports import import_named
+
+CONFIG: dict[str, Any] = {
+    **DEFAULT_CELERY_CONFIG,
+    # A task is asked for when a process is free, so a second worker gets its share.
+    "worker_prefetch_multiplier": 1,
+    "broker_connection_retry_on_startup": True,
+}
+
+
+@worker_init.connect
+def warm(**_: Any) -> None:
+    """Runs once in the main process of a worker, before it forks its pool."""
+    import_named()
