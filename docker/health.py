@@ -5,13 +5,14 @@ or with a sentence.
 """
 
 import json
+import os
 import socket
 import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-AIRFLOW = "http://api-server:8080/api/v2/monitor/health"
+AIRFLOW = f"{os.environ.get('HEALTH_AIRFLOW', 'http://api-server:8080')}/api/v2/monitor/health"
 # The components report every 5 s at the latest.
 FRESH = timedelta(seconds=45)
 
@@ -20,13 +21,18 @@ def http(url: str) -> str:
     """Fails unless the address answers with 200 to 399; returns the body."""
     # A proxy of the machine knows nothing of the names in here.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as answer:
-        return str(answer.read().decode())
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError as error:
+        sys.exit(f"{url}: {error}")
 
 
 def airflow(component: str) -> None:
     """Whether Airflow has heard of a component lately; the status code does not tell."""
-    found = json.loads(http(AIRFLOW))[component]
+    found = json.loads(http(AIRFLOW)).get(component)
+    if found is None:
+        sys.exit(f"Airflow does not know of a {component}")
     if found["status"] != "healthy":
         sys.exit(f"{component} is {found['status']}")
     if component == "metadatabase":

@@ -12,6 +12,7 @@ from celery.signals import worker_init
 
 from warm_imports import import_named
 
+# [START warm]
 CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
     # A task is asked for when a process is free, so a second worker gets its share.
@@ -24,3 +25,6 @@ CONFIG: dict[str, Any] = {
 def warm(**_: Any) -> None:
     """Runs once in the main process of a worker, before it forks its pool."""
     import_named()
+
+
+# [END warm]

@@ -171,6 +171,7 @@ TASKS = Dashboard(
             ),
             height=10,
         ),
+        # [START wait]
         Panel(
             "Wait for a worker by task, last day",
             "The p95 of the time between queued and running. A task that waits long and runs "
@@ -185,6 +186,7 @@ TASKS = Dashboard(
             height=10,
             limits=(30, 120),
         ),
+        # [END wait]
         Panel(
             "Duration of all tasks",
             "Percentiles over all chosen DAGs. " + SINCE_START,

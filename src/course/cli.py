@@ -77,10 +77,16 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="keep showing new lines")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 40,
 ) -> None:
-    """Show the end of the component logs."""
+    """Show the end of the logs: of the laptop stack, or of the one in containers if that runs."""
+    from course.containers.settings import env_file
+    from course.containers.stack import logs as container_logs
     from course.logs import show
+    from course.stack import is_running
 
-    show(load_config(), component, follow=follow, lines=lines)
+    config = load_config()
+    if env_file().exists() and not is_running(config):
+        raise typer.Exit(container_logs(component, follow=follow, lines=lines))
+    show(config, component, follow=follow, lines=lines)
 
 
 @app.command()

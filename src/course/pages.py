@@ -95,6 +95,8 @@ def spelt(entry: dict[str, Any]) -> str:
         return f"{value / 1024:.1f} GB" if value >= 1024 else f"{value:.0f} MB"
     if unit in {"ms", "tasks/s"}:
         return f"{value:.1f} {unit}"
+    if unit.startswith("requests"):
+        return f"{value:.0f} {unit}"
     return f"{value:.3f}" if unit == "AUC" else f"{value:.2f}"
 
 

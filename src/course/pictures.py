@@ -43,9 +43,9 @@ def take(state: State, dag_ids: list[str], folder: Path = FOLDER) -> list[Path]:
     airflow = Airflow.of(state)
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
-    with _airflow_page(state, SIZE) as page:
+    with airflow_page(state, SIZE) as page:
         for dag_id in dag_ids:
-            run_id = _last_run(airflow, dag_id)
+            run_id = last_run(airflow, dag_id)
             page.goto(f"{state.url('airflow')}/dags/{dag_id}/runs/{run_id}")
             taken.append(_graph(page, folder / f"{dag_id}.png"))
     return taken
@@ -56,13 +56,13 @@ def take_lectures(state: State, folder: Path = LECTURES) -> list[Path]:
     airflow, base = Airflow.of(state), state.url("airflow")
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
-    with _airflow_page(state, SIZE) as page:
+    with airflow_page(state, SIZE) as page:
         page.goto(f"{base}/assets")
         page.get_by_role("link", name="features", exact=True).click()
         taken.append(_graph(page, folder / "assets.png"))
-    with _airflow_page(state, WINDOW, "grid") as page:
+    with airflow_page(state, WINDOW, "grid") as page:
         for name, (dag_id, address) in TABLES.items():
-            page.goto(base + address.format(run=_last_run(airflow, dag_id)))
+            page.goto(base + address.format(run=last_run(airflow, dag_id)))
             page.locator("table tbody tr").nth(1).wait_for()
             # Rows come one after the other, and the bars beside them.
             page.wait_for_timeout(2500)
@@ -73,7 +73,7 @@ def take_lectures(state: State, folder: Path = LECTURES) -> list[Path]:
 
 
 @contextmanager
-def _airflow_page(state: State, size: ViewportSize, view: str = "graph") -> Iterator[Page]:
+def airflow_page(state: State, size: ViewportSize, view: str = "graph") -> Iterator[Page]:
     """A page of a browser that is logged in; CourseError if there is no browser."""
     with sync_playwright() as playwright:
         try:
@@ -93,7 +93,7 @@ def _airflow_page(state: State, size: ViewportSize, view: str = "graph") -> Iter
         browser.close()
 
 
-def _last_run(airflow: Airflow, dag_id: str) -> str:
+def last_run(airflow: Airflow, dag_id: str) -> str:
     """Id of the last finished run; CourseError with the command that makes one."""
     runs = [run for run in airflow.runs(dag_id) if run["end_date"]]
     if not runs:

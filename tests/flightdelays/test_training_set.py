@@ -1,5 +1,6 @@
 """The training set: no row sees a fact later than its prediction time, nor one past its TTL."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from flightdelays.dataset import feature_columns
 from flightdelays.errors import CourseError
 from flightdelays.lake import Lake, open_lake
 from flightdelays.runs import Window
-from flightdelays.settings import Settings
+from flightdelays.settings import REPOSITORY, Settings
 
 from .conftest import ENTITY
 
@@ -165,6 +166,16 @@ def test_every_number_is_a_float_and_every_text_is_a_category(rows: pd.DataFrame
     numbers = kinds[kinds == "float64"].index
     assert set(kinds.index) - set(numbers) == {"carrier", "origin", "dest"}
     assert len(numbers) > 20
+
+
+def test_the_flight_that_the_page_of_the_stack_asks_about_has_the_columns_of_a_model(
+    rows: pd.DataFrame,
+) -> None:
+    text = (REPOSITORY / "docker" / "flight.json").read_text("utf-8")
+    asked = json.loads(text)["dataframe_split"]
+    assert asked["columns"] == feature_columns(list(rows.columns))
+    (flight,) = asked["data"]
+    assert len(flight) == len(asked["columns"])
 
 
 def test_an_entity_that_no_flight_has_is_named(

@@ -165,6 +165,40 @@ def test_a_pool_without_slots_leaves_tasks_scheduled(scheduler: Scheduler) -> No
     assert waiting.count() == 7
 
 
+def test_nobody_sets_the_gauge_of_a_starving_pool_back(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lecture 8 says of `pool.starving_tasks`."""
+    from airflow.jobs import scheduler_job_runner
+    from airflow.models.taskinstance import TaskInstance
+
+    sent: list[tuple[str, float]] = []
+    monkeypatch.setattr(
+        scheduler_job_runner.stats, "gauge", lambda name, value, **_: sent.append((name, value))
+    )
+    scheduler.pool(2)
+    scheduler.start("one")
+    scheduler.queued()
+    assert ("pool.starving_tasks", 2) in sent
+    sent.clear()
+    scheduler.session.query(TaskInstance).filter_by(dag_id=LIMITS).update({"state": "success"})
+    scheduler.pool(128)
+    scheduler.queued()
+    assert "scheduler.tasks.executable" in dict(sent), "the round was made"
+    assert "pool.starving_tasks" not in dict(sent)
+
+
+def test_celery_acknowledges_late_and_takes_no_more_than_it_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "plugins")
+    from course_celery import CONFIG
+
+    assert CONFIG["task_acks_late"] is True
+    assert CONFIG["worker_prefetch_multiplier"] == 1
+    assert CONFIG["broker_transport_options"]["visibility_timeout"] == 24 * 60 * 60
+
+
 def test_parallelism_is_the_limit_over_all_dags_and_executors(scheduler: Scheduler) -> None:
     scheduler.pool(128)
     scheduler.start("one")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from course.console import console, progress
+from course.containers import MOST_WORKERS
 from course.errors import CourseError
 
 TRAIN = "train_delay_model"
@@ -35,10 +36,10 @@ def down() -> None:
 @commands.command()
 def reset_stack(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
     """Stop the containers and delete their data."""
-    from course.containers.stack import existing
     from course.containers.stack import reset as remove
+    from course.containers.stack import salvaged
 
-    project = existing().project
+    project = salvaged().project
     if not yes and not typer.confirm(f"Delete all data, models and runs of the stack {project}?"):
         raise CourseError(
             "Nothing was removed.", "to remove without the question: make reset YES=1"
@@ -62,26 +63,15 @@ def stack_logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 40,
 ) -> None:
     """Show the end of the logs of the containers."""
-    from course.containers.compose import Compose
-    from course.containers.stack import existing
+    from course.containers.stack import logs
 
-    compose = Compose(existing())
-    if service and service not in compose.services():
-        raise CourseError(
-            f"There is no service {service!r}; there are {', '.join(sorted(compose.services()))}.",
-            "make ps",
-        )
-    options = [
-        "--tail",
-        str(lines),
-        *(["--follow"] if follow else []),
-        *([service] if service else []),
-    ]
-    raise typer.Exit(compose.run("logs", *options).returncode)
+    raise typer.Exit(logs(service, follow=follow, lines=lines))
 
 
 @commands.command()
-def scale(workers: Annotated[int, typer.Argument(min=1, max=32, help="Celery workers")]) -> None:
+def scale(
+    workers: Annotated[int, typer.Argument(min=1, max=MOST_WORKERS, help="Celery workers")],
+) -> None:
     """Run this many Celery workers."""
     from course.containers.stack import scale as run_workers
 
@@ -104,3 +94,13 @@ def demo_stack(
     from course.recipes import Options
 
     run_demo(dag, Options(model=model, answer=answer))
+
+
+@commands.command()
+def stack_pictures() -> None:
+    """Renew the pictures of the stack in containers, from what has run in it."""
+    from course.containers.pictures import take
+    from course.containers.stack import existing
+
+    for path in take(existing()):
+        console.print(path, soft_wrap=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from course.config import REPOSITORY
-from course.containers.settings import Settings
+from course.containers.settings import PORTS, Settings
 from course.errors import CourseError
 
 GIB = 2**30
@@ -27,13 +27,21 @@ def check_engine(settings: Settings | None) -> None:
             "install it (https://docs.docker.com/engine/install/), or work without: make demo",
         )
     told = _ask("docker", "info", "--format", "{{json .}}")
-    info: dict[str, Any] = json.loads(told.stdout or "{}")
+    try:
+        info: dict[str, Any] = json.loads(told.stdout or "{}")
+    except json.JSONDecodeError:
+        # Windows has a `docker` for its Linux machines that only says how to switch it on.
+        info = {"ServerErrors": told.stdout.strip().splitlines()}
     if told.returncode or not info.get("ServerVersion"):
-        problem = (told.stderr.strip().splitlines() or info.get("ServerErrors") or ["no answer"])[0]
+        said = info.get("ServerErrors") or told.stderr.strip().splitlines()
+        problem = said[0] if said else "no version of Docker in its answer (Podman has none)"
+        denied = "permission denied" in problem
         raise CourseError(
             f"The Docker engine does not answer: {problem}",
-            "start it (Docker Desktop, or: sudo systemctl start docker), and see that you may use "
-            "it; or work without: make demo",
+            "let yourself use it: sudo usermod -aG docker $USER, then log in again"
+            if denied
+            else "start it (Docker Desktop, or: sudo systemctl start docker), then: make up; "
+            "or work without: make demo",
         )
     version = _ask("docker", "compose", "version", "--short").stdout.strip().lstrip("v")
     numbers = re.match(r"(\d+)\.(\d+)", version)
@@ -51,11 +59,11 @@ def _check_memory(info: Mapping[str, Any], settings: Settings) -> None:
     there = info["MemTotal"] / GIB
     needed = sum(NEEDED[name] for name in settings.profiles)
     if there < needed:
+        less = ", or start less: make up PROFILES=core" if settings.profiles != ["core"] else ""
         raise CourseError(
-            f"Docker has {there:.1f} GiB of memory; {', '.join(settings.profiles)} need "
+            f"Docker has {there:.1f} GiB of memory; {', '.join(settings.profiles)} take "
             f"{needed:.1f} GiB.",
-            "give Docker more (Docker Desktop: Settings, Resources), or start less: "
-            "make up PROFILES=core",
+            f"give Docker more (Docker Desktop: Settings, Resources){less}",
         )
 
 
@@ -66,6 +74,18 @@ def _ask(*command: str) -> "subprocess.CompletedProcess[str]":
         raise CourseError(
             f"`{' '.join(command[:3])}` did not answer within 30 s.", "restart the Docker engine"
         ) from error
+
+
+def remove(project: str, *options: str) -> bool:
+    """``docker compose down`` for a project; returns whether it worked.
+
+    Docker finds the containers by their labels: no file is read, and a damaged one is no obstacle.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COMPOSE_")}
+    command = ["docker", "compose", "--project-name", project, "down", "--remove-orphans"]
+    # The root folder has no compose file that Docker would take for the one that is meant.
+    done = subprocess.run([*command, *options], cwd="/", env=environment, check=False)
+    return done.returncode == 0
 
 
 class Compose:
@@ -79,7 +99,8 @@ class Compose:
             *(part for file in files for part in ("--file", str(REPOSITORY / file))),
         ]
         # The file decides, and not a variable that the shell happens to have.
-        self._environment = {k: v for k, v in os.environ.items() if k not in settings.values}
+        decided = {*settings.values, *PORTS, "WORKERS"}
+        self._environment = {k: v for k, v in os.environ.items() if k not in decided}
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line."""
@@ -100,7 +121,7 @@ class Compose:
         done = self.run(*arguments, quiet=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise CourseError(f"`docker compose {' '.join(arguments)}` failed: {last}", "make ps")
+            raise CourseError(f"`docker compose {' '.join(arguments)}` failed: {last}", "make up")
         return done.stdout
 
     def services(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The demos of the laptop, on the stack in containers."""
 
 import os
+import re
 from typing import Any
 
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from course.errors import CourseError
 from course.recipes import RECIPES, Options
 from course.session import Session
 from course.state import State
+from course.verdict import Page
 from flightdelays.settings import Settings as MlSettings
 
 SITE = "/opt/course/site"
@@ -23,6 +25,21 @@ SITE = "/opt/course/site"
 
 NOT_HERE = {"monitored_training", "train_on_gpu_pod"}
 """Demos that look at files or at a cluster of the laptop."""
+
+
+COMMANDS = {
+    "make doctor, which names": "make stack-logs C=dag-processor, which names",
+    "make doctor": "make ps",
+    "make clean": "make reset",
+    "make logs": "make stack-logs",
+    "make demo": "make demo-stack",
+}
+"""What the demos advise, and what that is called on this stack."""
+
+
+def here(text: str) -> str:
+    """Advice for the laptop, with the commands of this stack."""
+    return re.sub(f"({'|'.join(COMMANDS)})(?![a-z-])", lambda found: COMMANDS[found[1]], text)
 
 
 def state_of(settings: Settings) -> State:
@@ -94,7 +111,12 @@ def run_demo(dag_id: str, options: Options) -> None:
             check_airflow(api)
         view.end("healthy", reused=True)
         session = StackSession(settings, config, view)
-        outcome = RECIPES[dag_id](session, options)
+        try:
+            outcome = RECIPES[dag_id](session, options)
+        except CourseError as error:
+            raise CourseError(here(error.problem), here(error.fix)) from error
+    if isinstance(outcome, Page):
+        outcome = outcome.model_copy(update={"facts": [here(fact) for fact in outcome.facts]})
     outcome.show()
     show_addresses(settings, outcome.addresses)
     path = record(config, session.state, view, dag_id, outcome)

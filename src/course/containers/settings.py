@@ -10,8 +10,10 @@ from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from course.config import REPOSITORY
+from course.containers import MOST_WORKERS
 from course.errors import CourseError
 from course.files import write_atomic
+from course.ports import any_free
 
 PROFILES = ("core", "events", "ml", "observability")
 PORTS = {
@@ -92,7 +94,7 @@ class Settings:
     @property
     def project(self) -> str:
         """Compose's name of the stack."""
-        return self.values.get("COMPOSE_PROJECT_NAME", "airflow-ml-course")
+        return self.values.get("COMPOSE_PROJECT_NAME") or "airflow-ml-course"
 
     @property
     def home(self) -> Path:
@@ -114,37 +116,52 @@ class Settings:
 
     def write(self, **changes: str) -> "Settings":
         """Change values in the file, with everything else as it was; returns the new settings."""
-        text = self.path.read_text("utf-8")
-        for name, value in changes.items():
-            line = f"{name}={value}"
-            text, found = re.subn(rf"(?m)^{name}=.*$", line, text)
-            if not found:
-                text += f"{line}\n"
-        write_atomic(self.path, text, mode=0o600)
-        return load(self.path)
+        return load(self.path, changes)
+
+
+def usual_home(path: Path) -> Path:
+    """The folder that a stack with this file shares with this machine, unless the file differs."""
+    return REPOSITORY / ".stack" if path == REPOSITORY / ".env" else path.parent / "stack"
 
 
 def create(path: Path, chosen: Mapping[str, str]) -> Settings:
     """Write the file with new secrets; ``chosen`` are the ports and profiles asked for."""
-    home = REPOSITORY / ".stack" if path == REPOSITORY / ".env" else path.parent / "stack"
     plain = {
         "COMPOSE_PROFILES": ",".join(PROFILES),
         # Files that the containers write into folders of this machine belong to you.
         "AIRFLOW_UID": str(os.getuid()) if os.getuid() else "50000",
-        "STACK_HOME": str(home),
+        "STACK_HOME": str(usual_home(path)),
         "WORKERS": "2",
         **{name: str(default) for name, (_, default) in PORTS.items()},
         **chosen,
     }
+    generated = {name: generate() for name, generate in SECRETS.items()}
+    # A file that cannot be used would stand in the way of the next try.
+    _check(path, plain | generated)
     lines = [HEAD, *(f"{name}={value}" for name, value in plain.items()), ""]
-    lines += ["# Generated secrets", *(f"{name}={make()}" for name, make in SECRETS.items()), ""]
+    lines += ["# Generated secrets", *(f"{name}={value}" for name, value in generated.items()), ""]
     write_atomic(path, "\n".join(lines), mode=0o600)
     return load(path)
 
 
-def load(path: Path) -> Settings:
-    """Read the file; CourseError names what is missing or unusable."""
-    values = {name: value or "" for name, value in dotenv_values(path).items()}
+def read(path: Path) -> dict[str, str]:
+    """What stands in the file, whether it can be used or not."""
+    try:
+        return {name: value or "" for name, value in dotenv_values(path).items()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(
+            f"{path} cannot be read: {error}.", f"see whose it is: ls -l {path}"
+        ) from error
+
+
+def load(path: Path, changes: Mapping[str, str] | None = None) -> Settings:
+    """Read the file, and write these changes into it; CourseError names what is unusable.
+
+    Changes are looked at before they are written, and mend what they replace.
+    """
+    changes = changes or {}
+    found = read(path)
+    values = {**found, **changes}
     needed = ("COMPOSE_PROFILES", "AIRFLOW_UID", "STACK_HOME", *SECRETS)
     missing = [name for name in needed if not values.get(name)]
     if missing:
@@ -153,7 +170,21 @@ def load(path: Path) -> Settings:
             f"put them back; or, with nothing to lose: make reset, delete {path}, make up",
         )
     _check(path, values)
+    differing = {name: value for name, value in changes.items() if found.get(name) != value}
+    if differing:
+        _replace(path, differing)
     return Settings(path, values)
+
+
+def _replace(path: Path, changes: Mapping[str, str]) -> None:
+    """Give lines of the file other values, with everything else as it was."""
+    text = path.read_text("utf-8")
+    for name, value in changes.items():
+        line = f"{name}={value}"
+        text, count = re.subn(rf"(?m)^{name}=.*$", lambda _, line=line: line, text)  # type: ignore[misc]
+        if not count:
+            text += f"{line}\n" if not text or text.endswith("\n") else f"\n{line}\n"
+    write_atomic(path, text, mode=0o600)
 
 
 def _check(path: Path, values: Mapping[str, str]) -> None:
@@ -164,22 +195,17 @@ def _check(path: Path, values: Mapping[str, str]) -> None:
             f"COMPOSE_PROFILES in {path}: the stack {what}.",
             f"choose among {', '.join(PROFILES)}: make up PROFILES=core,ml",
         )
-    for name in (*PORTS, "AIRFLOW_UID", "WORKERS"):
-        value = values.get(name, "1")
-        least, most = (1, 65535) if name in PORTS else (0, 2**31 - 1)
-        if not value.isdigit() or not least <= int(value) <= most:
-            raise CourseError(f"{name}={value} in {path} is no number that can be used.", "mend it")
-    taken: dict[str, str] = {}
-    for name, (_, default) in PORTS.items():
-        port = values.get(name) or str(default)
-        if port in taken:
-            raise CourseError(
-                f"{taken[port]} and {name} in {path} are both {port}.",
-                "give each a port of its own",
-            )
-        taken[port] = name
+    project = values.get("COMPOSE_PROJECT_NAME") or "airflow-ml-course"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project):
+        raise CourseError(
+            f"COMPOSE_PROJECT_NAME ({path}): {project!r} is no name that Docker takes.",
+            "use small letters, digits, - and _",
+        )
+    _check_numbers(path, values)
     for name in SECRETS:
-        if len(values[name]) < 20 or not re.fullmatch(r"[\w=-]+", values[name]):
+        if name == "FERNET_KEY":
+            continue
+        if len(values[name]) < 20 or not re.fullmatch(r"[\w-]+", values[name], re.ASCII):
             raise CourseError(
                 f"{name} in {path} is too short, or has characters that addresses do not take.",
                 "use at least 20 letters and digits, such as `openssl rand -hex 20` prints",
@@ -188,6 +214,30 @@ def _check(path: Path, values: Mapping[str, str]) -> None:
         Fernet(values["FERNET_KEY"])
     except ValueError as error:
         raise CourseError(
-            f"FERNET_KEY in {path} is no Fernet key: {error}.",
+            f"FERNET_KEY in {path} is no Fernet key: {str(error).rstrip('.')}.",
             "put the old one back, or what it encrypted cannot be read",
         ) from error
+
+
+def _check_numbers(path: Path, values: Mapping[str, str]) -> None:
+    ranges = {
+        **{name: (1, 65535, f"make up {name}={default}") for name, (_, default) in PORTS.items()},
+        "WORKERS": (1, MOST_WORKERS, "make up WORKERS=2"),
+        "AIRFLOW_UID": (0, 2**31 - 1, f"put what `id -u` prints into {path}"),
+    }
+    for name, (least, most, fix) in ranges.items():
+        value = values.get(name) or "1"
+        # The digits of other scripts are digits too, for Python.
+        if not re.fullmatch("[0-9]{1,10}", value) or not least <= int(value) <= most:
+            raise CourseError(
+                f"{name} ({path}) can be {least} to {most}; {value!r} is none of these.", fix
+            )
+    taken: dict[int, str] = {}
+    for name, (_, default) in PORTS.items():
+        port = int(values.get(name) or default)
+        if port in taken:
+            raise CourseError(
+                f"{taken[port]} and {name} ({path}) are both {port}.",
+                f"give each a port of its own: make up {name}={any_free()}",
+            )
+        taken[port] = name
