@@ -5,10 +5,12 @@ passed over (``.airflowignore``). Each task is a fork of a Celery process, which
 worker's main process: what that one has imported, no task imports again.
 """
 
+import multiprocessing
+import multiprocessing.process
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_process_init
 
 from warm_imports import import_named
 
@@ -28,3 +30,15 @@ def warm(**_: Any) -> None:
 
 
 # [END warm]
+
+
+@worker_process_init.connect
+def let_tasks_start_processes(**_: Any) -> None:
+    """Runs in each process of the pool: Dask, for one, starts processes from within a task.
+
+    Celery's own multiprocessing keeps the key of a process in a class of its own, which the
+    standard library's refuses to hand to a new process.
+    """
+    process = multiprocessing.current_process()
+    key = multiprocessing.process.AuthenticationString(process.authkey)  # type: ignore[attr-defined]
+    process._config["authkey"] = key  # type: ignore[attr-defined]

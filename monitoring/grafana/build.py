@@ -173,12 +173,13 @@ TASKS = Dashboard(
         ),
         # [START wait]
         Panel(
-            "Wait for a worker by task, last day",
-            "The p95 of the time between queued and running. A task that waits long and runs "
-            "briefly needs a free slot, not faster code.",
+            "Wait for a slot by task, last day",
+            "The p95 of the time between scheduled and queued. A task that waits long and runs "
+            "briefly needs a free slot, not faster code. How long it then waits for a worker is "
+            "what Airflow 3.3 no longer sends (task.queued_duration).",
             "s",
             percentiles(
-                f"course:task_queued_duration_bucket:1d{{{DAG}}}",
+                f"course:task_scheduled_duration_bucket:1d{{{DAG}}}",
                 "dag_id, task_id",
                 "{{dag_id}}.{{task_id}}",
                 (0.95,),
@@ -194,10 +195,10 @@ TASKS = Dashboard(
             percentiles(f"airflow_task_duration_bucket{{{DAG}}}", "", ""),
         ),
         Panel(
-            "Wait of all tasks for a worker",
+            "Wait of all tasks for a slot",
             "Percentiles over all chosen DAGs. " + SINCE_START,
             "s",
-            percentiles(f"airflow_task_queued_duration_bucket{{{DAG}}}", "", ""),
+            percentiles(f"airflow_task_scheduled_duration_bucket{{{DAG}}}", "", ""),
             limits=(30, 120),
         ),
         Panel(

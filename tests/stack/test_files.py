@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -471,3 +472,49 @@ def test_the_images_ask_for_the_airflow_packages_of_the_laptop() -> None:
         return set(re.findall(r"(?m)^(apache-airflow[\w-]*(?:\[\w+\])?)", text))
 
     assert wanted("requirements/airflow.in") == wanted("requirements.in")
+
+
+def test_a_task_in_a_process_of_celery_may_start_processes(tmp_path: Path) -> None:
+    script = tmp_path / "spawn.py"
+    script.write_text(SPAWN)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "plugins")}
+    for cured, said in (("", "refused"), ("cured", "spawned")):
+        done = subprocess.run(
+            [sys.executable, str(script), cured],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said in done.stdout, done.stderr
+
+
+SPAWN = """
+import multiprocessing
+import sys
+
+import billiard
+
+
+def work():
+    print("spawned", flush=True)
+
+
+def child():
+    if sys.argv[1]:
+        from course_celery import let_tasks_start_processes
+
+        let_tasks_start_processes()
+    started = multiprocessing.get_context("spawn").Process(target=work)
+    try:
+        started.start()
+        started.join()
+    except TypeError as error:
+        print("refused:", error, flush=True)
+
+
+if __name__ == "__main__":
+    forked = billiard.Process(target=child)
+    forked.start()
+    forked.join()
+"""
