@@ -8,7 +8,7 @@ import pytest
 from course.containers.sandbox import Sandbox, wait
 from flightdelays.lake import months_between
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 STEPS = 6
 
 

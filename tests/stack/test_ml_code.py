@@ -32,7 +32,7 @@ from flightdelays.lake import Lake, open_lake
 from flightdelays.runs import Window
 from flightdelays.settings import REPOSITORY, Settings
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 MONTHS = ("2013-01", "2013-02", "2013-03")
 WINDOW = Window(*MONTHS)

@@ -208,6 +208,7 @@ def test_drift_is_watched(stack: Sandbox) -> None:
     assert page.startswith("/opt/course/site/monitor_drift/")
 
 
+@pytest.mark.long
 def test_mapping(stack: Sandbox) -> None:
     verdict = demo(stack, "model_tournament")
     [table] = [table for table in verdict["tables"].values() if "model" in table["columns"]][:1]
@@ -235,11 +236,13 @@ def dead_letters(servers: str) -> int:
     return int(high - low)
 
 
+@pytest.mark.long
 def test_a_file(stack: Sandbox) -> None:
     verdict = demo(stack, "retrain_on_file")
     assert "1 request" in verdict["headline"]
 
 
+@pytest.mark.long
 def test_distributed(stack: Sandbox) -> None:
     verdict = demo(stack, "distributed_training")
     assert verdict["headline"]

@@ -74,6 +74,7 @@ def test_every_panel_has_data(stack: Sandbox) -> None:
     assert empty == []
 
 
+@pytest.mark.long
 def test_a_silent_scheduler_is_an_alert(stack: Sandbox) -> None:
     stack.compose.ask("stop", "scheduler")
     try:

@@ -17,7 +17,7 @@ SETTLE = 2500
 
 
 def take(settings: Settings, folder: Path = FOLDER) -> list[Path]:
-    """Picture the pages of Airflow, Prometheus and the inbox; returns the files."""
+    """Picture the pages of Airflow and of the inbox; returns the files."""
     from course.containers.stack import airflow
 
     state = state_of(settings)
@@ -26,7 +26,6 @@ def take(settings: Settings, folder: Path = FOLDER) -> list[Path]:
     pages = {
         "dags": f"{base}/dags",
         "run": f"{base}/dags/{TRAIN}/runs/{run}",
-        "prometheus": settings.url("PROMETHEUS_PORT") + "/alerts",
         "inbox": settings.url("INBOX_PORT") + "/",
     }
     folder.mkdir(parents=True, exist_ok=True)
