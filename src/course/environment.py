@@ -66,11 +66,9 @@ def write_passwords(config: Config, state: State) -> None:
     write_atomic(passwords_file(config), content, mode=0o600)
 
 
-def connections(config: Config, state: State) -> dict[str, str]:
-    """Airflow's connections; one to Kafka for each group of consumers. A caller's own win."""
-    kafka = {"bootstrap.servers": state.bootstrap_servers}
-    # Another address here, and the alerts reach a webhook, Slack, e-mail, …
-    alerts = config.root / "alerts.jsonl"
+def kafka_connections(servers: str) -> dict[str, dict[str, object]]:
+    """Airflow's connections to Kafka by id: one for each group of consumers, one to send."""
+    kafka = {"bootstrap.servers": servers}
 
     def consumer(group: str) -> dict[str, object]:
         return {
@@ -86,11 +84,20 @@ def connections(config: Config, state: State) -> dict[str, str]:
             },
         }
 
-    found: dict[str, dict[str, object]] = {
+    return {
         "kafka_default": {"conn_type": "kafka", "extra": kafka},
         "kafka_retrain_on_event": consumer("retrain_on_event"),
         "kafka_await_training_request": consumer("await_training_request"),
         "kafka_ex03": consumer("ex03"),
+    }
+
+
+def connections(config: Config, state: State) -> dict[str, str]:
+    """Airflow's connections as environment variables. A caller's own win."""
+    # Another address here, and the alerts reach a webhook, Slack, e-mail, …
+    alerts = config.root / "alerts.jsonl"
+    found: dict[str, dict[str, object]] = {
+        **kafka_connections(state.bootstrap_servers),
         "apprise_default": {
             "conn_type": "apprise",
             "extra": {"config": {"path": f"jsonl://localhost{quote(str(alerts))}", "tag": "all"}},

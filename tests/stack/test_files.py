@@ -19,7 +19,6 @@ from course.components import WARM_IMPORTS
 from course.config import REPOSITORY
 from course.containers.seeds import connections
 from course.containers.settings import PORTS, PROFILES, SECRETS
-from course.containers.settings import Settings as StackSettings
 from course.containers.stack import ONCE
 from course.kafka import TOPICS
 from flightdelays.settings import Settings
@@ -309,7 +308,7 @@ def test_every_connection_is_created() -> None:
         and re.fullmatch(r"kafka_(?!config_id)\w+", node.value)
     }
     assert {"fs_incoming", "kafka_default", "kafka_retrain_on_event"} <= names
-    seeded = connections(StackSettings(Path(".env"), {}))
+    seeded = connections()
     assert names <= seeded.keys()
     assert "apprise_default" in seeded, "the notifier's default"
     for name, connection in seeded.items():

@@ -248,4 +248,4 @@ def test_a_file(stack: Sandbox) -> None:
 @pytest.mark.long
 def test_distributed(stack: Sandbox) -> None:
     verdict = demo(stack, "distributed_training")
-    assert verdict["headline"]
+    assert verdict["headline"].startswith("2 workers")

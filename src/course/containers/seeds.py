@@ -3,35 +3,16 @@
 import json
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
 
 from course.api import Airflow
-from course.containers.settings import Settings
+from course.environment import kafka_connections
 
 
-def connections(settings: Settings) -> dict[str, dict[str, Any]]:
+def connections() -> dict[str, dict[str, Any]]:
     """Connections by id, without secrets: the services in here trust each other's network."""
-    kafka = {"bootstrap.servers": "kafka:19092"}
-
-    def consumer(group: str) -> dict[str, Any]:
-        return {
-            "conn_type": "kafka",
-            "extra": {
-                **kafka,
-                "group.id": group,
-                # Whoever reads commits, once what was read is safe.
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                # How long a group waits for a member that died without a word.
-                "session.timeout.ms": 6000,
-            },
-        }
-
-    webhook = f"json://inbox:8025/{quote('airflow')}"
+    webhook = "json://inbox:8025/airflow"
     return {
-        "kafka_default": {"conn_type": "kafka", "extra": kafka},
-        "kafka_retrain_on_event": consumer("retrain_on_event"),
-        "kafka_await_training_request": consumer("await_training_request"),
+        **kafka_connections("kafka:19092"),
         "apprise_default": {
             "conn_type": "apprise",
             "extra": {"config": {"path": webhook, "tag": "all"}},
@@ -40,10 +21,10 @@ def connections(settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-def plant(airflow: Airflow, settings: Settings) -> None:
+def plant(airflow: Airflow) -> None:
     """Create the pools and connections, or give those that are there these values."""
     pools = json.loads(files("course").joinpath("pools.json").read_text())
     for name, pool in pools.items():
         airflow.ensure_pool(name, **pool)
-    for name, value in connections(settings).items():
+    for name, value in connections().items():
         airflow.ensure_connection(name, value["conn_type"], value["extra"])

@@ -140,7 +140,7 @@ def _up(path: Path, say: Say) -> tuple[Settings, bool]:
     wait_for_health(compose, say)
     with airflow(settings) as api:
         check_airflow(api)
-        seeds.plant(api, settings)
+        seeds.plant(api)
     say("Pools and connections are there")
     return settings, running(compose) != before
 
