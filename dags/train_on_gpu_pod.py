@@ -5,17 +5,17 @@
 training set → the pod: `python -m flightdelays.train`, the command that also runs on a laptop →
 report. XGBoost uses the GPU when it finds one, the CPU when not, and says which.
 
-**How to start it.** By hand, with `model`, `gpus`, `memory`, months. The image is the Variable
-`training_image`. In the namespace `ml-training` the pod needs the service account `trainer`, and
-a ConfigMap and a Secret named `flight-delays`, which hold `FLIGHTDELAYS_LAKE`,
-`FLIGHTDELAYS_MLFLOW_TRACKING_URI` and the S3 credentials. The cluster is that of the Connection
-`kubernetes_default`; without it the one that Airflow runs in; else that of the file named by
-`KUBECONFIG`, or `~/.kube/config`, which `kind create cluster` writes.
+**How to start it.** By hand, with `model`, `rounds` (trees), `gpus`, `memory`, months. `k8s/`
+makes what the pod needs in the namespace `ml-training`: the service account `trainer`, a ConfigMap
+and a Secret named `flight-delays`. Image and namespace are the Variables `training_image` and
+`training_namespace`. The cluster is that of the Connection `kubernetes_default`; without it the one
+that Airflow runs in; else that of the file named by `KUBECONFIG`, or `~/.kube/config`, which
+`kind create cluster` writes.
 
-**When it fails.** `check_cluster` gives the cluster's own words and the command that mends it.
-`train` keeps a failed pod: `kubectl -n ml-training describe pod NAME` tells more than the log.
-A node that is taken away is tried again, a lack of memory is not: ask for more. Ten minutes
-pending: no node has a free GPU, and the log holds the scheduler's words.
+**When it fails.** The message says in words what the cluster means, and the command that shows
+more; the log of `train` says it while the pod still waits. A pod that is taken away is tried again
+and goes on from its checkpoint. After a lack of memory the next try has twice as much, once. Ten
+minutes pending: no node has a free GPU. A failed pod is kept.
 """
 
 from copy import deepcopy
@@ -23,7 +23,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Param, dag, get_current_context, task, teardown
 from kubernetes.client import models as k8s
 
@@ -31,6 +30,7 @@ from course_pipelines import DEFAULT_ARGS, MONTH, RETRIES, Tag
 from flightdelays import pods
 from flightdelays.settings import MODELS
 from pod_retries import PodRetries
+from training_pod import TrainingPod
 
 
 @dag(
@@ -40,6 +40,9 @@ from pod_retries import PodRetries
     default_args=DEFAULT_ARGS,
     params={
         "model": Param("xgboost", enum=list(MODELS), description="only xgboost uses a GPU"),
+        "rounds": Param(
+            None, type=["null", "integer"], minimum=1, description="trees, if not the usual 200"
+        ),
         "gpus": Param(1, type="integer", minimum=1, maximum=8),
         "memory": Param("4Gi", type="string", pattern=r"^[1-9]\d*[MG]i$"),
         "train_from": Param(None, **MONTH, description="first month to train on, YYYY-MM"),
@@ -109,15 +112,15 @@ def train_on_gpu_pod():
     report(window, trained.output) >> clean_up()
 
 
-def train_pod() -> KubernetesPodOperator:
+def train_pod() -> TrainingPod:
     """The task that is a pod: what it runs, what it needs, where it may go, what it may do."""
     devices = {"nvidia.com/gpu": "{{ params.gpus }}"}
     memory = {"memory": "{{ params.memory }}"}
-    return KubernetesPodOperator(
+    return TrainingPod(
         task_id="train",
         doc="The fitted model: MLflow run, address, rows, seconds, device and node.",
         name="train",
-        namespace="ml-training",
+        namespace="{{ var.value.get('training_namespace', 'ml-training') }}",
         labels={"app.kubernetes.io/name": "flight-delays", "app.kubernetes.io/component": "train"},
         image="{{ var.value.get('training_image', 'flight-delays:0.1.0') }}",
         image_pull_policy="IfNotPresent",
@@ -129,6 +132,7 @@ def train_pod() -> KubernetesPodOperator:
             "--train-to={{ ti.xcom_pull('check_availability').train_to }}",
             "--validation={{ ti.xcom_pull('check_availability').validation }}",
             "--model={{ params.model }}",
+            "--rounds={{ params.rounds or 0 }}",
             "--run={{ run_id }}",
             "--result=/airflow/xcom/return.json",
         ],

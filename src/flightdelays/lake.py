@@ -170,9 +170,13 @@ class Lake:
 
     def read_json(self, path: str) -> Any:
         """A JSON file; LakeError if it is absent."""
+        return json.loads(self.read_bytes(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        """A file as it is; LakeError if it is absent."""
         try:
             with self._asking(path):
-                return json.loads(self._fs.cat_file(path))
+                return bytes(self._fs.cat_file(path))
         except FileNotFoundError as error:
             raise LakeError(f"{path} is not in the lake") from error
 

@@ -13,7 +13,7 @@ from kubernetes.client import models as k8s
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from flightdelays.errors import CourseError
+from flightdelays.errors import CourseError, ServiceError
 from flightdelays.settings import Settings, get_settings
 
 # Seconds to connect and to wait for an answer. The client connects up to four times.
@@ -101,11 +101,28 @@ def explained() -> Iterator[None]:
             "course`, or name yours in the Airflow connection kubernetes_default"
         ) from error
     except ApiException as error:
-        raise CourseError(
-            f"the cluster does not take the training pod: {_message(error)}. `kubectl create "
-            "namespace ml-training` and `kubectl --namespace ml-training create serviceaccount "
-            "trainer` make what it needs first"
+        raise_refusal(error)
+        raise
+
+
+def raise_refusal(error: Exception) -> None:
+    """Say in words why the cluster refuses a pod; returns if it is not that which went wrong.
+
+    A quota that is used up is free again when others have trained: a ServiceError. All else that
+    the cluster refuses is for a person to mend: a CourseError.
+    """
+    if not isinstance(error, ApiException) or error.status not in {400, 403, 404, 422}:
+        return
+    message = _message(error)
+    if "exceeded quota" in message:
+        raise ServiceError(
+            f"the namespace has no room for the pod now: {message}. `kubectl --namespace "
+            "ml-training get resourcequotas,pods` shows who has it"
         ) from error
+    raise CourseError(
+        f"the cluster does not take the training pod: {message}. What it needs there is made by "
+        "`kubectl apply --kustomize k8s/overlays/local`"
+    ) from error
 
 
 def _message(error: ApiException) -> str:

@@ -126,7 +126,7 @@ def pod(operator: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str
         ),
         "run_id": "manual__2013-10-01",
         "dag": dagbag.dags["train_on_gpu_pod"],
-        "params": {"model": "xgboost", "gpus": 2, "memory": "6Gi"},
+        "params": {"model": "xgboost", "rounds": None, "gpus": 2, "memory": "6Gi"},
         "var": {"value": VariableAccessor(deserialize_json=False)},
     }
     operator.render_template_fields(context)
@@ -177,6 +177,7 @@ def test_the_container_runs_the_command_that_a_laptop_runs(base: dict[str, Any])
         "--train-to=2013-08",
         "--validation=2013-09",
         "--model=xgboost",
+        "--rounds=0",
         "--run=manual__2013-10-01",
         "--result=/airflow/xcom/return.json",
     ]
@@ -279,49 +280,8 @@ def test_the_pod_ends_before_its_task_and_its_task_is_told_apart(
     assert (labels["dag_id"], labels["task_id"]) == ("train_on_gpu_pod", "train")
     assert operator.deferrable
     assert operator.durable
-    assert operator.on_finish_action == "delete_succeeded_pod"
-
-
-def failure(operator: Any, state: dict[str, Any]) -> Exception:
-    """What the operator raises about a pod that ended in a state."""
-    from kubernetes.client import models as k8s
-
-    ended = k8s.V1ContainerStateTerminated(**state)
-    status = k8s.V1ContainerStatus(
-        name="base",
-        image="train",
-        image_id="",
-        ready=False,
-        restart_count=0,
-        state=k8s.V1ContainerState(terminated=ended),
-    )
-    pod = k8s.V1Pod(
-        metadata=k8s.V1ObjectMeta(name="train-1", namespace="ml-training"),
-        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),
-        status=k8s.V1PodStatus(phase="Failed", container_statuses=[status]),
-    )
-    with pytest.raises(Exception, match="returned a failure") as caught:
-        operator.cleanup(pod, pod)
-    return caught.value
-
-
-def test_a_lost_node_is_worth_another_try_and_a_lack_of_memory_is_not(operator: Any) -> None:
-    from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
-    from airflow.sdk import RetryAction
-
-    from flightdelays.errors import DataError
-
-    def decide(error: Exception) -> RetryAction:
-        return operator.retry_policy.evaluate(error, try_number=1, max_tries=3).action
-
-    killed = failure(operator, {"exit_code": 137, "reason": "OOMKilled"})
-    ended = failure(operator, {"exit_code": 143, "reason": "Error"})
-    assert type(killed) is type(ended)
-    assert decide(killed) is RetryAction.FAIL
-    assert decide(ended) is RetryAction.DEFAULT
-    assert decide(PodNotFoundException("gone")) is RetryAction.DEFAULT
-    assert decide(DataError("wrong")) is RetryAction.FAIL
     assert operator.retries == 3
+    assert operator.on_finish_action == "delete_succeeded_pod"
 
 
 def test_without_a_cluster_the_run_fails_at_once_and_says_how_to_get_one(
@@ -367,10 +327,25 @@ def test_the_cluster_is_asked_about_the_very_pod_and_then_the_lake_must_be_share
 def test_a_refusal_is_told_in_the_words_of_the_cluster(
     run: Run, api_server: ApiServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = 'pods "train-1" is forbidden: exceeded quota: gpus'
+    words = 'pods "train-1" is forbidden: error looking up service account'
     api_server.refusal = {"kind": "Status", "code": 403, "message": words}
     done = run("train_on_gpu_pod")
     assert states(done)["check_cluster"] == "failed"
-    assert f"the cluster does not take the training pod: {words}. `kubectl" in "".join(
-        capfd.readouterr()
-    )
+    told = "".join(capfd.readouterr())
+    assert f"the cluster does not take the training pod: {words}. What it needs" in told
+    assert "kubectl apply --kustomize k8s/overlays/local" in told
+
+
+def test_a_quota_that_is_used_up_is_worth_another_try() -> None:
+    from kubernetes.client import ApiException
+
+    from flightdelays import pods
+    from flightdelays.errors import ServiceError
+
+    words = 'pods "train-1" is forbidden: exceeded quota: gpus, requested: 1, used: 4, limited: 4'
+    refused = ApiException(status=403)
+    refused.body = json.dumps({"message": words})
+    with pytest.raises(ServiceError, match=r"no room for the pod now: .* limited: 4"):
+        pods.raise_refusal(refused)
+    pods.raise_refusal(ApiException(status=500))  # a fault of the cluster is left as it is
+    pods.raise_refusal(OSError())
