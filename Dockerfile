@@ -53,6 +53,10 @@ ENTRYPOINT ["tini", "-g", "--", "/opt/course/docker/entrypoint"]
 USER 50000:0
 
 FROM base AS airflow
+# On a cluster the DAGs may come from a git repository.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=airflow-packages /opt/venv /opt/venv
 # Celery's settings lie beside the plugins, and are wanted before Airflow looks there.
 ENV AIRFLOW_HOME=/opt/airflow \
