@@ -5,9 +5,10 @@
 # Versions and hashes are those of the laptop's lock (requirements/ is cut out of it). No step needs
 # BuildKit: the classic builder makes the same images.
 FROM python:3.11-slim-bookworm AS base
-# OpenMP for the boosting libraries; tini passes signals on and collects orphans.
+# OpenMP for the boosting libraries; tini passes signals on and collects orphans. With pgrep, out of
+# procps, Airflow ends the sidecar of a pod that has failed; it would keep the pod's GPU.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 tini \
+    && apt-get install --yes --no-install-recommends libgomp1 procps tini \
     && rm -rf /var/lib/apt/lists/*
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/course/src \

@@ -30,12 +30,12 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack k8s-secrets test-k8s
 
 ##@ Begin
 
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 setup: $(STAMP) $(TWEETS) ## create the environment from the lock (the others do it by themselves)
@@ -101,6 +101,11 @@ scale: setup ## run this many Celery workers (WORKERS=4)
 demo-stack: setup ## the demo in the containers, with the same verdict (DAG=…, MODEL=…)
 	@$(COURSE) demo-stack $(if $(DAG),"$(DAG)") $(if $(MODEL),--model "$(MODEL)") $(if $(ANSWER),--answer "$(ANSWER)")
 
+##@ Kubernetes
+
+k8s-secrets: setup ## create the Secrets that k8s/ refers to, with generated values, in a local cluster
+	@$(COURSE) k8s-secrets
+
 ##@ Learn
 
 # The exercise: 1 to 6, or capstone.
@@ -144,13 +149,16 @@ serve-site: setup ## show the site at http://127.0.0.1:8000, and again at each s
 ##@ Work on the course
 
 test: setup ## every test that needs no container engine (ARGS="-k name")
-	@$(BIN)/pytest -m "not bench and not proof and not stack" --numprocesses 2 $(ARGS)
+	@$(BIN)/pytest -m "not bench and not proof and not stack and not cluster" --numprocesses 2 $(ARGS)
 
 test-exercises: setup ## every starter, solution and mistake through the grader; every pitfall
 	@$(BIN)/pytest -m proof tests/exercises tests/labs --numprocesses 2 $(ARGS)
 
 test-stack: setup ## the stack in containers, on a project and ports of its own
 	@$(BIN)/pytest -m stack tests/stack tests/monitoring $(ARGS)
+
+test-k8s: setup ## a cluster end to end, in namespaces of its own (the current context, if it is local)
+	@$(BIN)/pytest -m cluster tests/k8s $(ARGS)
 
 bench: setup ## measure what has a bench
 	@$(BIN)/pytest -m bench tests/bench $(ARGS)

@@ -44,6 +44,7 @@ from training_pod import TrainingPod
             None, type=["null", "integer"], minimum=1, description="trees, if not the usual 200"
         ),
         "gpus": Param(1, type="integer", minimum=1, maximum=8),
+        "cpu": Param("1", type="string", pattern=r"^[1-9]\d*m?$"),
         "memory": Param("4Gi", type="string", pattern=r"^[1-9]\d*[MG]i$"),
         "train_from": Param(None, **MONTH, description="first month to train on, YYYY-MM"),
         "validation_month": Param(None, **MONTH, description="month after the training months"),
@@ -143,7 +144,7 @@ def train_pod() -> TrainingPod:
         # [START resources]
         # A GPU is whole and has no overcommitment: request and limit are the same.
         container_resources=k8s.V1ResourceRequirements(
-            requests={"cpu": "2", **memory, **devices}, limits={**memory, **devices}
+            requests={"cpu": "{{ params.cpu }}", **memory, **devices}, limits={**memory, **devices}
         ),
         node_selector=pods.GPU_NODES,
         tolerations=pods.TOLERATED,
@@ -157,6 +158,8 @@ def train_pod() -> TrainingPod:
         xcom_sidecar_container_security_context=pods.HARDENED,
         volumes=[pods.SCRATCH],
         volume_mounts=[pods.SCRATCH_MOUNT],
+        # It makes room for what serves people, and pods of lower priority for it.
+        priority_class_name="ml-training",
         # A node may have to be bought first, and its image pulled.
         startup_timeout_seconds=600,
         # The pod ends by itself even if nobody is left to end it, and before the task does.

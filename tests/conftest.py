@@ -57,6 +57,7 @@ LAYERS = {
     "monitoring": "metrics, rules, alerts, dashboards",
     "serving": "model server, alert inbox, Kafka lag",
     "stack": "the stack in containers",
+    "k8s": "Kubernetes: manifests, Helm values; with a cluster, all of it",
     "bench": "benchmarks",
 }
 

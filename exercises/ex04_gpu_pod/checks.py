@@ -2,22 +2,22 @@
 
 Airflow runs the learner's DAG, renders its templates and has the operator build its pod. Only what
 a cluster does after that is done here: the fixture ``cluster`` takes the pod and gives its result.
+Where a real cluster answers, the fixture ``platform`` asks it about the same pod.
 """
 
-import json
 import shlex
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from course.cluster import restricted, target
+from course.cluster.trial import PATIENCE, Trial, Trying, prepare
 from course.grading import Failed, Lesson, Run, task
 
 HEAVY = ("numpy", "pandas", "xgboost", "mlflow", "sklearn", "flightdelays.train")
 KUBERNETES = "1.37"
-SECONDS = 2
-"""For each answer of a cluster."""
 GPU = "nvidia.com/gpu"
 NAME = "flight-delays"
 RESULT = "/airflow/xcom/return.json"
@@ -29,9 +29,9 @@ CONF: dict[str, Any] = {
     "validation": "2013-07",
     "model": "hist_gradient",
     "gpus": 2,
-    "memory": "6Gi",
+    "memory": "3Gi",
 }
-TOLD = "the DAG with model='hist_gradient', gpus=2, memory='6Gi'"
+TOLD = "the DAG with model='hist_gradient', gpus=2, memory='3Gi'"
 TRAINED = {
     "run_id": "0a1b2c",
     "model": "hist_gradient",
@@ -81,6 +81,124 @@ class Cluster:
         self._pods, self._taken_away = [], taken_away
         told = TOLD + (", where the node of the first pod is taken away" if taken_away else "")
         return self._lesson.run(CONF, lake=f"taken{taken_away}", fresh=True, told=told), self._pods
+
+
+class Platform:
+    """The person's own cluster, if one answers: what it says of the learner's pod."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        self._lesson = lesson
+        self._image = ""
+        self._api: Any = None
+        self._told = ""
+        self._trying: Trying | None = None
+        self._trial: Trial | None = None
+
+    def missing(self, why: str) -> NoReturn:
+        """Skip the check; a reason that was told is not told again."""
+        again, self._told = why == self._told, why
+        pytest.skip("for the same reason" if again else why)
+
+    def api(self) -> Any:
+        """A client; the check is skipped if no cluster answers at once."""
+        from kubernetes.client import ApiClient, CoreV1Api, VersionApi
+        from kubernetes.config import ConfigException
+        from urllib3.exceptions import HTTPError
+
+        if self._told.startswith("no cluster answers"):
+            self.missing(self._told)
+        try:
+            client = ApiClient(target.settings())
+            if self._api is None:
+                VersionApi(client).get_code(_request_timeout=target.SECONDS)
+        except ConfigException:
+            self.missing("no cluster answers: none is configured")
+        except HTTPError as error:
+            self.missing(f"no cluster answers: {getattr(error, 'reason', None) or error}")
+        self._api = CoreV1Api(client)
+        return self._api
+
+    def refusal(self, pod: dict[str, Any]) -> str:
+        """Why the cluster would not take the pod, in its own words; "" if it would."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        namespace = pod["metadata"]["namespace"]
+        try:
+            self.api().create_namespaced_pod(
+                namespace, pod, dry_run="All", _request_timeout=target.SECONDS
+            )
+        except HTTPError as error:
+            self.missing(f"no cluster answers any longer ({error})")
+        except ApiException as error:
+            said = target.message(error)
+            if error.status in {401, 404} or "cannot create resource" in said:
+                self.missing(f"the cluster is not prepared for pods in {namespace}: {said}")
+            return self.judged(said)
+        return ""
+
+    def judged(self, refusal: str) -> str:
+        """The refusal, if the pod is to blame; skips if other pods have used up the quota."""
+        if target.is_busy(refusal):
+            self.missing(f"other pods use the quota at the moment: {refusal:.300}")
+        return refusal
+
+    def trial(self, pod: dict[str, Any], container: str) -> Trial:
+        """What became of the pod in the cluster, where it runs once; see ``prepare``."""
+        if self._trial is None:
+            api = self.api()
+            context, server = target.current()
+            if not target.may_be_used(context, server):
+                self.missing(
+                    f"{server} is not a cluster on this machine: {target.CONTEXT}={context} "
+                    "lets a pod run there"
+                )
+            if lacks := self._lacks(api, pod["metadata"]["namespace"]):
+                self.missing(f"the cluster is not prepared: {lacks}")
+            image = self._image or self._lesson.dag().params.get("image", "")
+            ready = prepare(pod, container, image, "flightdelays.train", list(ENVIRONMENT), "ex04")
+            self._trying = Trying(ready)
+            self._trial = self._trying.result()
+        if self._trial.outcome == "lost":
+            self.missing(f"the cluster stopped answering: {self._trial.message}")
+        return self._trial
+
+    def _lacks(self, api: Any, namespace: str) -> str:
+        """What is not there of what the platform team promises; "" if all is."""
+        from kubernetes.client import ApiException
+
+        kinds = {"ConfigMap": api.read_namespaced_config_map, "Secret": api.read_namespaced_secret}
+        try:
+            for kind, read in kinds.items():
+                place = f"the {kind} {NAME} of the namespace {namespace}"
+                there = read(NAME, namespace, _request_timeout=target.SECONDS).data or {}
+                for name, its in ENVIRONMENT.items():
+                    if its == kind and name not in there:
+                        return f"{name} is not in {place}"
+                if kind == "ConfigMap":
+                    self._image = there.get("TRAINING_IMAGE", "")
+            place = "its nodes"
+            nodes = api.list_node(_request_timeout=target.SECONDS).items
+        except ApiException as error:
+            # Who may not look at nodes may well have some.
+            if place == "its nodes":
+                return ""
+            return f"{place} cannot be read: {target.message(error)}"
+        if not any(_is_for_gpus(node) for node in nodes):
+            return "no node that takes pods has the label nvidia.com/gpu.present=true"
+        return ""
+
+    def close(self) -> None:
+        """Return once nothing of the check is left in the cluster."""
+        if self._trying:
+            self._trying.close()
+
+
+def _is_for_gpus(node: Any) -> bool:
+    """Whether the pod that is asked for could go there."""
+    kept = {each.key for each in node.spec.taints or [] if each.effect != "PreferNoSchedule"}
+    labels = node.metadata.labels or {}
+    return labels.get(f"{GPU}.present") == "true" and kept <= {TAINT[0], SPOT[0]}
 
 
 class Training:
@@ -153,6 +271,13 @@ def training(lesson: Lesson, cluster: Cluster) -> Training:
     return Training(lesson, cluster)
 
 
+@pytest.fixture(scope="session")
+def platform(lesson: Lesson) -> Iterator[Platform]:
+    made = Platform(lesson)
+    yield made
+    made.close()
+
+
 @task(1)
 def test_nothing_heavy_is_imported_while_the_file_is_parsed(lesson: Lesson) -> None:
     for imported in lesson.parse.imports:
@@ -176,6 +301,13 @@ def test_kubernetes_would_know_the_pod(training: Training) -> None:
             "a pod in the namespace {}, with the image {}".format(*wanted),
             "namespace {}, image {}".format(*got),
         )
+
+
+@task(1)
+def test_the_pod_cannot_become_root(training: Training) -> None:
+    expected = "a pod that the namespace takes: its level of Pod Security is `restricted`"
+    for violation in restricted.violations(training.pod(expected)["spec"]):
+        raise training.wrong(expected, violation)
 
 
 @task(1)
@@ -222,15 +354,23 @@ def test_gpus_are_limited_and_requested(training: Training) -> None:
 
 @task(2)
 def test_memory_is_limited_and_requested(training: Training) -> None:
-    expected = "a request and a limit of 6Gi of memory (params.memory), and a request for CPU"
+    expected = "a request and a limit of 3Gi of memory (params.memory), and a request for CPU"
     limits, requests = _resources(training, expected)
     # Kubernetes itself takes a limit for the request, if there is none.
     got = (limits.get("memory"), requests.get("memory", limits.get("memory")))
     cpu = requests.get("cpu", limits.get("cpu"))
-    if got != ("6Gi", "6Gi") or not cpu:
+    if got != ("3Gi", "3Gi") or not cpu:
         raise training.wrong(
             expected, f"memory: limit {got[0]}, request {got[1]}; CPU requested: {cpu}"
         )
+
+
+@task(2)
+def test_a_cluster_would_take_the_pod(training: Training, platform: Platform) -> None:
+    """Its quotas, limits and policies; nothing is created."""
+    expected = "that your cluster accepts the pod"
+    if said := platform.refusal(training.pod(expected)):
+        raise training.wrong(expected, f"the cluster refuses it: {said:.300}")
 
 
 def _resources(training: Training, expected: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -273,6 +413,30 @@ def test_the_pod_goes_to_gpu_nodes_only(training: Training) -> None:
         raise training.wrong(expected, f"a node with {label} is not good enough for it")
     if _goes(spec, CPU_NODE):
         raise training.wrong(expected, "it may be put onto a node without that label")
+
+
+@task(3)
+def test_a_cluster_finds_a_node_for_the_pod(training: Training, platform: Platform) -> None:
+    label = f"{GPU}.present"
+    expected = f"that your cluster puts the pod onto a node with the label {label}=true"
+    trial = _tried(training, platform, expected)
+    if trial.outcome == "unscheduled":
+        # How much is free there is not the file's fault.
+        if "Insufficient" in trial.message:
+            platform.missing(f"no node of the cluster has room for the pod: {trial.message:.300}")
+        raise training.wrong(expected, f"the scheduler says: {trial.message:.300}")
+    if trial.labels is not None and trial.labels.get(label) != "true":
+        raise training.wrong(expected, f"it went to {trial.node}, which has no such label")
+
+
+def _tried(training: Training, platform: Platform, expected: str) -> Trial:
+    """What became of the pod in a cluster; Failed if it was not taken."""
+    pod = training.pod(expected)
+    trial = platform.trial(pod, training.container(expected)["name"])
+    if trial.outcome == "refused":
+        said = platform.judged(trial.message)
+        raise training.wrong(expected, f"the cluster refuses it: {said:.300}")
+    return trial
 
 
 def _goes(spec: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -325,13 +489,31 @@ def test_the_environment_comes_from_the_cluster(training: Training) -> None:
     for entry in container.get("env") or []:
         reference = entry.get("valueFrom") or {}
         for kind, key in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")):
-            if (reference.get(key) or {}).get("name") == NAME:
+            chosen = reference.get(key) or {}
+            if chosen.get("name") == NAME and chosen.get("key") == entry["name"]:
                 found[entry["name"]] = kind
     for name, kind in ENVIRONMENT.items():
         if found.get(name) != kind:
             raise training.wrong(
                 expected, f"{name}, which is in the {kind}, does not reach the pod"
             )
+
+
+@task(4)
+def test_a_cluster_fills_in_the_environment(training: Training, platform: Platform) -> None:
+    expected = "that the container starts in your cluster, and finds the four variables"
+    trial = _tried(training, platform, expected)
+    if trial.outcome == "unscheduled":
+        platform.missing("the pod found no node in the cluster")
+    if "Image" in trial.reason:
+        platform.missing(
+            f"the cluster has no image {trial.image} ({trial.reason}); k8s/README.md says how to "
+            "build it and to bring it there"
+        )
+    if trial.outcome == "slow":
+        platform.missing(f"the pod has not ended within {PATIENCE} s")
+    if trial.outcome != "succeeded":
+        raise training.wrong(expected, f"{trial.reason}: {trial.message:.300}")
 
 
 @task(5)
@@ -426,48 +608,3 @@ def test_a_failed_pod_stays_and_a_good_one_goes(training: Training) -> None:
     action = training.operator(expected).on_finish_action.value
     if action != "delete_succeeded_pod":
         raise training.wrong(expected, f"`on_finish_action` is {action}")
-
-
-@task(7)
-def test_a_cluster_that_answers_would_take_the_pod(training: Training) -> None:
-    """Nothing is created: the cluster only says what it would do."""
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
-    expected = "that the cluster would accept the pod"
-    pod = training.pod(expected)
-    api = _cluster()
-    try:
-        api.create_namespaced_pod(
-            pod["metadata"]["namespace"], pod, dry_run="All", _request_timeout=SECONDS
-        )
-    except HTTPError as error:
-        pytest.skip(f"the cluster stopped answering ({error})")
-    except ApiException as error:
-        try:
-            said = str(json.loads(error.body)["message"])
-        except (TypeError, ValueError, KeyError):
-            said = f"{error.status} {error.reason}"
-        if error.status in {401, 404} or "cannot create resource" in said:
-            pytest.skip(f"the cluster is not prepared for pods in this namespace: {said}")
-        raise training.wrong(expected, f"the cluster refuses it: {said:.300}") from error
-
-
-def _cluster() -> Any:
-    """A client of the person's cluster; the check is skipped if none answers at once."""
-    from kubernetes.client import ApiClient, Configuration, CoreV1Api, VersionApi
-    from kubernetes.config import ConfigException, load_config
-    from urllib3.exceptions import HTTPError
-
-    settings = Configuration()
-    try:
-        load_config(client_configuration=settings)
-        # One try: the client's own repetitions would take as long again.
-        settings.retries = False
-        client = ApiClient(settings)
-        VersionApi(client).get_code(_request_timeout=SECONDS)
-    except ConfigException:
-        pytest.skip("no cluster answers: none is configured")
-    except HTTPError as error:
-        pytest.skip(f"no cluster answers: {getattr(error, 'reason', None) or error}")
-    return CoreV1Api(client)

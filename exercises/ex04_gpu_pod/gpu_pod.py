@@ -1,8 +1,21 @@
 """Exercise 4: train the delay model in a Kubernetes pod that has a GPU."""
 
 from airflow.sdk import Param, dag, task
+from kubernetes.client import models as k8s
 
 MONTH = {"type": "string", "pattern": r"^\d{4}-\d{2}$"}
+
+# The namespace takes no pod that can become root: the first is for the pod, the second for each of
+# its containers.
+NOT_ROOT = k8s.V1PodSecurityContext(
+    run_as_non_root=True,
+    run_as_user=50000,
+    seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+)
+NO_PRIVILEGES = k8s.V1SecurityContext(
+    allow_privilege_escalation=False,
+    capabilities=k8s.V1Capabilities(drop=["ALL"]),
+)
 
 
 @dag(

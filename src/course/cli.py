@@ -250,3 +250,15 @@ def demo(
     from course.recipes import Options
 
     run_demo(load_config(), dag, Options(model=model, answer=answer))
+
+
+@app.command()
+def k8s_secrets() -> None:
+    """Create the Secrets of the local cluster, with generated values."""
+    from course.cluster.secrets import create_all
+
+    made = create_all()
+    console.print(
+        f"Created the Secrets {', '.join(made)}." if made else "The Secrets were there already.",
+        soft_wrap=True,
+    )

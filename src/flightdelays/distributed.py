@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import cycle
 from pathlib import Path
 from types import ModuleType
@@ -181,8 +182,9 @@ def fit(
         {name: value for name, value in model.get_xgb_params().items() if value is not None},
         matrix,
         num_boost_round=rounds,
-        # Else the workers meet at an address of this machine that others can reach too.
-        coll_cfg=Config(tracker_host_ip=_host(client.scheduler.address)),
+        # Else the workers meet at an address of this machine that others can reach too. It is the
+        # scheduler's own: that at which a client reaches it may be a Service in front of it.
+        coll_cfg=Config(tracker_host_ip=_host(client.scheduler_info()["address"])),
     )
     model.load_model(trained["booster"].save_raw())
     fitted = time.perf_counter()
@@ -200,8 +202,11 @@ def train(
     rounds: int = 200,
     scheduler_address: str | None = None,
     settings: Settings | None = None,
+    patience: float = 30,
 ) -> dict[str, Any]:
     """Fit on the parts below ``source`` with so many workers and log the model to MLflow.
+
+    ``patience`` is how many seconds the workers of a scheduler may take to come.
 
     Returns what ``flightdelays.train.train`` returns, the number of ``workers``, and two times
     that ``seconds`` does not hold: ``startup`` until the workers were there, ``reading`` the data.
@@ -212,7 +217,8 @@ def train(
     registry.client(settings)
     parts = open_lake(settings).read_json(f"{source}/{MANIFEST}")
     begin = time.perf_counter()
-    with cluster(workers, scheduler_address) as client:
+    with cluster(workers, scheduler_address, patience) as client:
+        client.run(_warm_up, parts[0])
         startup = round(time.perf_counter() - begin, 2)
         pipeline, took = fit(client, parts, workers, rounds, settings)
     params = {"rows": took["rows"], "workers": workers, "rounds": rounds, "seed": settings.seed}
@@ -288,6 +294,13 @@ def describe(judged: Sequence[dict[str, Any]], window: Mapping[str, str]) -> dic
 # What the workers do.
 
 
+def _warm_up(part: str) -> None:
+    """Import, and read once: a new worker needs seconds, which the first training is not to pay."""
+    for module in ("dask.dataframe", "xgboost.dask"):
+        import_module(module)
+    _read(part)
+
+
 def _read(path: str) -> pd.DataFrame:
     frame: pd.DataFrame = Lake(path).read_table(path).to_pandas()
     return frame
@@ -320,16 +333,18 @@ def main(
     scheduler_address: Annotated[
         str | None, typer.Option(help="of a Dask scheduler; default: processes of this machine")
     ] = None,
+    patience: Annotated[float, typer.Option(help="seconds that the workers may take")] = 30,
     result: Annotated[Path | None, typer.Option(help="file to write the result to")] = None,
 ) -> None:
     """Train XGBoost on several workers and log it to MLflow; prints the result as JSON."""
-    from flightdelays.train import publish
+    from flightdelays.train import TRY_AGAIN, WRONG_INPUT, publish
 
     try:
-        trained = train(source, workers, run, rounds, scheduler_address)
+        trained = train(source, workers, run, rounds, scheduler_address, patience=patience)
     except (CourseError, ServiceError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        code = WRONG_INPUT if isinstance(error, CourseError) else TRY_AGAIN
+        raise typer.Exit(code) from error
     publish(trained, result)
 
 

@@ -126,7 +126,7 @@ def pod(operator: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str
         ),
         "run_id": "manual__2013-10-01",
         "dag": dagbag.dags["train_on_gpu_pod"],
-        "params": {"model": "xgboost", "rounds": None, "gpus": 2, "memory": "6Gi"},
+        "params": {"model": "xgboost", "rounds": None, "gpus": 2, "cpu": "3", "memory": "6Gi"},
         "var": {"value": VariableAccessor(deserialize_json=False)},
     }
     operator.render_template_fields(context)
@@ -195,7 +195,7 @@ def test_the_options_are_those_that_the_command_has(base: dict[str, Any]) -> Non
 
 def test_gpus_are_requested_and_limited_and_memory_too(base: dict[str, Any]) -> None:
     assert base["resources"] == {
-        "requests": {"cpu": "2", "memory": "6Gi", "nvidia.com/gpu": "2"},
+        "requests": {"cpu": "3", "memory": "6Gi", "nvidia.com/gpu": "2"},
         "limits": {"memory": "6Gi", "nvidia.com/gpu": "2"},
     }
 
@@ -275,6 +275,7 @@ def test_the_pod_ends_before_its_task_and_its_task_is_told_apart(
 ) -> None:
     assert pod["spec"]["activeDeadlineSeconds"] == 3_300
     assert operator.execution_timeout.total_seconds() == 3_600
+    assert pod["spec"]["priorityClassName"] == "ml-training"
     labels = pod["metadata"]["labels"]
     assert labels["app.kubernetes.io/name"] == "flight-delays"
     assert (labels["dag_id"], labels["task_id"]) == ("train_on_gpu_pod", "train")

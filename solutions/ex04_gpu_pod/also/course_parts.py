@@ -53,7 +53,7 @@ def gpu_pod() -> None:
         env_vars=pods.ENVIRONMENT,
         env_from=pods.configured_by("flight-delays"),
         container_resources=k8s.V1ResourceRequirements(
-            requests={"cpu": "2", **size},
+            requests={"cpu": "1", **size},
             limits=size,
         ),
         node_selector=pods.GPU_NODES,

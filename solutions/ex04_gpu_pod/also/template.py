@@ -18,6 +18,7 @@ def from_config(name):
     }
 
 
+NO_PRIVILEGES = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -28,9 +29,15 @@ POD = {
         }
     },
     "spec": {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 50000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [
             {
                 "name": "base",
+                "securityContext": NO_PRIVILEGES,
                 "env": [
                     from_config("FLIGHTDELAYS_LAKE"),
                     from_config("FLIGHTDELAYS_MLFLOW_TRACKING_URI"),
@@ -97,6 +104,7 @@ with DAG(
             Secret("env", "AWS_SECRET_ACCESS_KEY", "flight-delays", "AWS_SECRET_ACCESS_KEY"),
         ],
         do_xcom_push=True,
+        xcom_sidecar_container_security_context=NO_PRIVILEGES,
         on_finish_action="delete_succeeded_pod",
         startup_timeout_seconds=900,
         execution_timeout=timedelta(minutes=90),

@@ -12,6 +12,18 @@ from kubernetes.client import models as k8s
 GPU = "nvidia.com/gpu"
 MONTH = {"type": "string", "pattern": r"^\d{4}-\d{2}$"}
 
+# The namespace takes no pod that can become root: the first is for the pod, the second for each of
+# its containers.
+NOT_ROOT = k8s.V1PodSecurityContext(
+    run_as_non_root=True,
+    run_as_user=50000,
+    seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+)
+NO_PRIVILEGES = k8s.V1SecurityContext(
+    allow_privilege_escalation=False,
+    capabilities=k8s.V1Capabilities(drop=["ALL"]),
+)
+
 
 @dag(
     dag_id="ex04_gpu_pod",
@@ -54,7 +66,7 @@ def gpu_pod() -> None:
             k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name="flight-delays")),
         ],
         container_resources=k8s.V1ResourceRequirements(
-            requests={"cpu": "2", **size},
+            requests={"cpu": "1", **size},
             limits=size,
         ),
         node_selector={"nvidia.com/gpu.present": "true"},
@@ -64,6 +76,9 @@ def gpu_pod() -> None:
                 key="cloud.google.com/gke-spot", operator="Exists", effect="NoSchedule"
             ),
         ],
+        security_context=NOT_ROOT,
+        container_security_context=NO_PRIVILEGES,
+        xcom_sidecar_container_security_context=NO_PRIVILEGES,
         do_xcom_push=True,
         get_logs=True,
         on_finish_action="delete_succeeded_pod",

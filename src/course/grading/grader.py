@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import psutil
 
+from course.cluster import target
 from course.config import BIN, REPOSITORY, load_config
 from course.environment import TUNABLE
 from course.errors import CourseError
@@ -310,7 +311,12 @@ def _memory(process: psutil.Process) -> int:
 
 def _environment(home: Path) -> dict[str, str]:
     """The environment of the checks: nothing in it leads to a person's stack."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    # But for the name of a cluster that the person means the checks to use.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == target.CONTEXT or not name.startswith(OWN)
+    }
     # Without compiled modules every start would compile all of Airflow again, for six seconds.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {

@@ -1,0 +1,1 @@
+"""Kubernetes: which cluster answers, its Secrets, and a small platform of its own for tests."""
