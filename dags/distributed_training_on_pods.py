@@ -6,9 +6,9 @@ training set, written in parts → a Dask scheduler and `workers` workers start 
 client, trains XGBoost on all of them, another one on a single worker → both judged on the same
 later month → report. Whatever happened, the workers are stopped and the run's files removed.
 
-**How to start it.** By hand with `workers`, the `worker_memory` and `worker_cpu` of each, `rounds`
-(trees), months. Cluster, image, namespace and what they need are as for `train_on_gpu_pod`. With
-Dask's operator the pods come of a DaskCluster, else of a Job. Each run has workers of its own.
+**How to start it.** By hand with `workers`, `memory` and `cpu` (of each), `rounds` (trees), months.
+Cluster, image, namespace and what they need are as for `train_on_gpu_pod`.
+With Dask's operator the pods come of a DaskCluster, else of a Job. Each run has workers of its own.
 
 **When it fails.** `start_workers` waits ten minutes for its pods and says why they do not run: no
 node has room, a quota is used up, no image. A worker that is lost is replaced, and `train` is tried
@@ -39,8 +39,8 @@ NAMESPACE = "{{ var.value.get('training_namespace', 'ml-training') }}"
     default_args=DEFAULT_ARGS,
     params={
         "workers": Param(2, type="integer", minimum=2, maximum=64),
-        "worker_memory": Param("2Gi", type="string", pattern=r"^[1-9]\d*[MG]i$"),
-        "worker_cpu": Param("250m", type="string", pattern=r"^[1-9]\d*m?$", description="least"),
+        "memory": Param("2Gi", type="string", pattern=r"^[1-9]\d*[MG]i$", description="of each"),
+        "cpu": Param("250m", type="string", pattern=r"^[1-9]\d*m?$", description="of each"),
         "rounds": Param(200, type="integer", minimum=1, description="number of trees"),
         "train_from": Param(None, **MONTH, description="first month to train on, YYYY-MM"),
         "validation_month": Param(None, **MONTH, description="later month to judge by, YYYY-MM"),
@@ -169,7 +169,7 @@ def cluster_api() -> Any:
 def wanted() -> tuple[int, str, str]:
     """Number of workers, and memory and CPU of each."""
     params = get_current_context()["params"]
-    return params["workers"], params["worker_memory"], params["worker_cpu"]
+    return params["workers"], params["memory"], params["cpu"]
 
 
 def run_name() -> str:

@@ -40,9 +40,8 @@ from training_pod import TrainingPod
     default_args=DEFAULT_ARGS,
     params={
         "model": Param("xgboost", enum=list(MODELS), description="only xgboost uses a GPU"),
-        "rounds": Param(
-            None, type=["null", "integer"], minimum=1, description="trees, if not the usual 200"
-        ),
+        "rounds": Param(None, type=["null", "integer"], minimum=1, description="usual: 200"),
+        "image": Param(None, type=["null", "string"], description="usual: training_image"),
         "gpus": Param(1, type="integer", minimum=1, maximum=8),
         "cpu": Param("1", type="string", pattern=r"^[1-9]\d*m?$"),
         "memory": Param("4Gi", type="string", pattern=r"^[1-9]\d*[MG]i$"),
@@ -123,7 +122,7 @@ def train_pod() -> TrainingPod:
         name="train",
         namespace="{{ var.value.get('training_namespace', 'ml-training') }}",
         labels={"app.kubernetes.io/name": "flight-delays", "app.kubernetes.io/component": "train"},
-        image="{{ var.value.get('training_image', 'flight-delays:0.1.0') }}",
+        image="{{ params.image or var.value.get('training_image', 'flight-delays:0.1.0') }}",
         image_pull_policy="IfNotPresent",
         # [START command]
         cmds=["python", "-m", "flightdelays.train"],
@@ -158,7 +157,6 @@ def train_pod() -> TrainingPod:
         xcom_sidecar_container_security_context=pods.HARDENED,
         volumes=[pods.SCRATCH],
         volume_mounts=[pods.SCRATCH_MOUNT],
-        # It makes room for what serves people, and pods of lower priority for it.
         priority_class_name="ml-training",
         # A node may have to be bought first, and its image pulled.
         startup_timeout_seconds=600,

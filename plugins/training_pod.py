@@ -34,6 +34,8 @@ class TrainingPod(KubernetesPodOperator):
             self.log.info("This try has %s of memory: the one before ran out of it.", memory)
         try:
             return super().execute(context)
+        except PodError:
+            raise
         except Exception as error:
             if self.pod is None:
                 pods.raise_refusal(error)
@@ -56,8 +58,11 @@ class TrainingPod(KubernetesPodOperator):
             raise
 
     def _watch_start(self, name: str, namespace: str) -> None:
-        """Wait until the pod runs, or a few seconds; log what keeps it from that, once."""
-        told, begin = None, time.monotonic()
+        """Wait until the pod runs, or a few seconds; log what keeps it from that, once.
+
+        PodError if in all this time what configures it is missing: Kubernetes would wait for ever.
+        """
+        trouble, told, begin = None, None, time.monotonic()
         while time.monotonic() - begin < WATCHED:
             pod = self.hook.get_pod(name, namespace)
             if pod.status.phase != "Pending":
@@ -67,6 +72,9 @@ class TrainingPod(KubernetesPodOperator):
                 self.log.warning("The pod waits: %s", trouble)
                 told = trouble.kind
             time.sleep(1)
+        if trouble and trouble.kind is Kind.CONFIGURATION:
+            self.client.delete_namespaced_pod(name, namespace)
+            raise PodError(trouble)
 
     def _explain(self, error: Exception, name: str, namespace: str) -> None:
         """Raise PodError if the cluster knows a reason; else return."""

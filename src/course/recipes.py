@@ -347,13 +347,20 @@ def backfill(session: Session, options: Options) -> Page:
     return pages[-1].model_copy(update={"headline": headline, "facts": facts, "tables": {}})
 
 
-def gpu_pod(session: Session, options: Options) -> Page:
-    """Training in a pod with a GPU; without a cluster the pipeline says what is missing."""
-    dag_id = "train_on_gpu_pod"
+def in_pods(dag_id: str, title: str, needs: str) -> Recipe:
+    """A training in pods; without a cluster the pipeline says what is missing."""
+
+    def recipe(session: Session, options: Options) -> Page:
+        return _in_pods(session, dag_id, title, needs)
+
+    return recipe
+
+
+def _in_pods(session: Session, dag_id: str, title: str, needs: str) -> Page:
     session.prepare()
     session.find(dag_id)
     with session.awake(dag_id):
-        session.view.begin("Train in a pod with a GPU")
+        session.view.begin(title)
         run_id = session.airflow.trigger(dag_id)
         ended = session.end_of(dag_id, run_id)
         if ended == "success":
@@ -367,7 +374,7 @@ def gpu_pod(session: Session, options: Options) -> Page:
     return Page(
         dag_id=dag_id,
         run_id=run_id,
-        headline="Not trained: this pipeline needs a Kubernetes cluster with a GPU",
+        headline=f"Not trained: this pipeline needs {needs}",
         facts=reasons or told,
     )
 
@@ -386,6 +393,11 @@ RECIPES: dict[str, Recipe] = {
     "promote_model": promotion,
     "monitored_training": watched,
     "market_models": market,
-    "train_on_gpu_pod": gpu_pod,
+    "train_on_gpu_pod": in_pods(
+        "train_on_gpu_pod", "Train in a pod with a GPU", "a Kubernetes cluster with a GPU"
+    ),
+    "distributed_training_on_pods": in_pods(
+        "distributed_training_on_pods", "Train on workers that are pods", "a Kubernetes cluster"
+    ),
     "distributed_training": manual("distributed_training", "Two workers train one model"),
 }

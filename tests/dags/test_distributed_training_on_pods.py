@@ -190,7 +190,7 @@ def test_no_secret_stands_in_the_pod(pod: dict[str, Any]) -> None:
 def test_the_cluster_is_asked_about_every_pod_and_then_the_lake_must_be_shared(
     run: Run, api_server: ApiServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    done = run(DAG_ID, workers=3, worker_memory="6Gi", worker_cpu="2")
+    done = run(DAG_ID, workers=3, memory="6Gi", cpu="2")
     outcome = states(done)
     assert outcome["check_cluster"] == "success"
     assert [path for path, _ in api_server.asked] == [

@@ -26,6 +26,7 @@ PIPELINES = {
     "monitored_training",
     "train_on_gpu_pod",
     "distributed_training",
+    "distributed_training_on_pods",
 }
 # From dags/market_models.yaml.
 MARKETS = {

@@ -126,7 +126,14 @@ def pod(operator: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str
         ),
         "run_id": "manual__2013-10-01",
         "dag": dagbag.dags["train_on_gpu_pod"],
-        "params": {"model": "xgboost", "rounds": None, "gpus": 2, "cpu": "3", "memory": "6Gi"},
+        "params": {
+            "model": "xgboost",
+            "rounds": None,
+            "image": None,
+            "gpus": 2,
+            "cpu": "3",
+            "memory": "6Gi",
+        },
         "var": {"value": VariableAccessor(deserialize_json=False)},
     }
     operator.render_template_fields(context)

@@ -9,12 +9,12 @@ from course.config import REPOSITORY
 from course.pages import pages
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
+MAKE = re.compile(r"\bmake ([a-z][a-z0-9-]*)")
 VERSION = re.compile(r"Airflow (\d+\.\d+\.\d+)")
 
 
 PAGES = pages()
-TARGETS = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text("utf-8"), re.M))
+TARGETS = set(re.findall(r"^([a-z0-9-]+):.*##", (REPOSITORY / "Makefile").read_text("utf-8"), re.M))
 each_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY))
 )

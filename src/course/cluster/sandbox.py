@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 class Sandbox:
     """A running platform, with what a test needs to look at it and to break it."""
+
+    prepared = 0.0
+    """Seconds for the images, and to remove what was left behind."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -179,10 +182,20 @@ def everything() -> list[dict[str, Any]]:
 
 @contextmanager
 def sandbox() -> Iterator[Sandbox]:
-    """The platform, healthy; removed afterwards, and before it begins if one was left behind."""
+    """The platform, healthy; removed afterwards, and before it begins if one was left behind.
+
+    With COURSE_KEEP_CLUSTER in the environment it stays, and the next one to ask finds it as it is.
+    """
     check()
+    kept = os.environ.get("COURSE_KEEP_CLUSTER")
+    if kept and f"namespace/{AIRFLOW}" in kubectl("get", "namespaces", "--output=name").split():
+        with forwarded(AIRFLOW, "service/airflow-api-server", 8080) as port:
+            yield Sandbox(port)
+        return
+    begin = time.monotonic()
     build()
     _remove()
+    prepared = time.monotonic() - begin
     objects = everything()
     classes = set(_classes())
     try:
@@ -211,15 +224,16 @@ def sandbox() -> Iterator[Sandbox]:
                 kubectl(
                     "--namespace", AIRFLOW, "rollout", "status", f"--timeout={PATIENCE}s", where
                 )
-        with _forwarded(AIRFLOW, "service/airflow-api-server", 8080) as port:
+        with forwarded(AIRFLOW, "service/airflow-api-server", 8080) as port:
             running = Sandbox(port)
+            running.prepared = prepared
             wait(lambda: _parsed(running), "the DAGs are parsed")
             yield running
     except (RuntimeError, TimeoutError):
         print(state())
         raise
     finally:
-        if not os.environ.get("COURSE_KEEP_CLUSTER"):
+        if not kept:
             _remove()
             # These belong to no namespace; what was there before stays.
             new = sorted(set(_classes()) - classes)
@@ -240,16 +254,31 @@ def _parsed(running: Sandbox) -> bool:
 
 
 @contextmanager
-def _forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
-    """A port of this machine behind which a service of the cluster answers."""
-    own = any_free()
+def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
+    """A port of this machine behind which a service of the cluster answers.
+
+    kubectl gives up when one connection breaks, so it is started again.
+    """
+    own, over = any_free(), threading.Event()
     command = ["kubectl", "--namespace", namespace, "port-forward", target, f"{own}:{port}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            time.sleep(1)
-            yield own
-        finally:
-            process.terminate()
+
+    def keep() -> None:
+        while not over.is_set():
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ) as process:
+                while process.poll() is None and not over.wait(0.2):
+                    pass
+                process.terminate()
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        time.sleep(1)
+        yield own
+    finally:
+        over.set()
+        keeper.join()
 
 
 def _remove() -> None:
@@ -280,6 +309,3 @@ def state() -> str:
             except RuntimeError as error:
                 told.append(str(error))
     return "\n".join(told)
-
-
-KEPT = Path(REPOSITORY / ".k8s-diagnostics")

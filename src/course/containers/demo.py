@@ -23,7 +23,7 @@ from flightdelays.settings import Settings as MlSettings
 SITE = "/opt/course/site"
 """Folder of the reports, as the containers name it."""
 
-NOT_HERE = {"monitored_training", "train_on_gpu_pod"}
+NOT_HERE = {"monitored_training", "train_on_gpu_pod", "distributed_training_on_pods"}
 """Demos that look at files or at a cluster of the laptop."""
 
 
