@@ -8,6 +8,8 @@ every later one has to be promoted, which a person approves.
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -133,6 +135,16 @@ def log_evaluation(
     for key, value in metrics.items():
         service.log_metric(run_id, key, value)
     service.log_artifacts(run_id, str(folder), "evaluation")
+
+
+def fetch_evaluation(run_id: str, folder: Path, settings: Settings | None = None) -> None:
+    """Bring the files of ``log_evaluation`` into a folder.
+
+    In a cluster the one who draws and the one who reports are different pods, with no common disk.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        client(settings).download_artifacts(run_id, "evaluation", place)
+        shutil.copytree(Path(place) / "evaluation", folder, dirs_exist_ok=True)
 
 
 def load_model(address: str, settings: Settings | None = None) -> Any:

@@ -16,6 +16,14 @@ from flightdelays.settings import Settings, address, get_settings
 
 FOLDER = "train_delay_model"
 
+PLOTS = {
+    "roc": "ROC curve",
+    "precision_recall": "Precision and recall",
+    "calibration": "Calibration",
+    "monthly_auc": "AUC by month",
+}
+"""Files that ``assessment.evaluate`` draws, and their titles on the page."""
+
 
 def write(
     window: Window,
@@ -57,6 +65,10 @@ def write(
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder = report_folder(run, settings)
+    if not all((folder / f"{name}.svg").exists() for name in PLOTS):
+        from flightdelays import registry  # not above: on one machine nothing has to be fetched
+
+        registry.fetch_evaluation(candidate["run_id"], folder, settings)
     site = Lake(str(folder))
     site.write_text(site.path("index.html"), render(verdict, folder))
     site.write_json(site.path("verdict.json"), verdict)
@@ -65,15 +77,7 @@ def write(
 
 def render(verdict: dict[str, Any], folder: Path) -> str:
     """The HTML report: verdict first, then the plots that stand in ``folder``, inlined."""
-    plots = [
-        (title, (folder / f"{name}.svg").read_text("utf-8"))
-        for name, title in (
-            ("roc", "ROC curve"),
-            ("precision_recall", "Precision and recall"),
-            ("calibration", "Calibration"),
-            ("monthly_auc", "AUC by month"),
-        )
-    ]
+    plots = [(title, (folder / f"{name}.svg").read_text("utf-8")) for name, title in PLOTS.items()]
     template = resources.files("flightdelays").joinpath("templates", "report.html.j2")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # The plots are matplotlib's own drawings of numbers; names from outside are only in `verdict`.

@@ -1,5 +1,6 @@
 """A candidate is judged beside the champion, on the same later rows."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -95,3 +96,14 @@ def test_the_champion_stands_in_the_plots(beside_itself: dict[str, Any], own: Se
     plot = report.report_folder("beside", own) / "roc.svg"
     assert "champion v1" in plot.read_text("utf-8")
     assert "champion" not in (report.report_folder("alone", own) / "roc.svg").read_text("utf-8")
+
+
+def test_who_has_not_drawn_them_fetches_the_plots_from_the_run(
+    beside_itself: dict[str, Any], candidate: dict[str, Any], own: Settings, tmp_path: Path
+) -> None:
+    """As in a cluster, where the report is written in another pod."""
+    elsewhere = own.model_copy(update={"site": str(tmp_path / "site")})
+    months = Window("2013-01", "2013-02", "2013-03")
+    path = report.write(months, candidate, beside_itself, None, "page.html", "far", elsewhere)
+    assert "champion v1" in Path(path).with_name("roc.svg").read_text("utf-8")
+    assert Path(path).with_name("index.html").exists()

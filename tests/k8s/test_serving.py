@@ -4,6 +4,7 @@ import pytest
 from kubernetes.client import models as k8s
 
 from course.cluster.sandbox import SERVING, Sandbox, wait
+from flightdelays import pods
 
 pytestmark = pytest.mark.cluster
 
@@ -42,9 +43,7 @@ def test_a_roll_out_drops_no_request(cluster: Sandbox) -> None:
         resources=k8s.V1ResourceRequirements(
             requests={"cpu": "20m", "memory": "64Mi"}, limits={"cpu": "1", "memory": "128Mi"}
         ),
-        security_context=k8s.V1SecurityContext(
-            allow_privilege_escalation=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
-        ),
+        security_context=pods.HARDENED,
     )
     cluster.core.create_namespaced_pod(
         SERVING,
@@ -54,11 +53,7 @@ def test_a_roll_out_drops_no_request(cluster: Sandbox) -> None:
                 containers=[container],
                 restart_policy="Never",
                 automount_service_account_token=False,
-                security_context=k8s.V1PodSecurityContext(
-                    run_as_non_root=True,
-                    run_as_user=1000,
-                    seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
-                ),
+                security_context=pods.NOT_ROOT,
             ),
         ),
     )
@@ -75,7 +70,7 @@ def test_a_roll_out_drops_no_request(cluster: Sandbox) -> None:
         )
         assert not before & _servers(cluster)
         wait(lambda: phase() == "Succeeded", "the client has asked enough", 90)
-        good, bad = cluster.core.read_namespaced_pod_log("asker", SERVING).split()
+        good, bad = cluster.kubectl("--namespace", SERVING, "logs", "asker").split()
     finally:
         cluster.core.delete_namespaced_pod("asker", SERVING)
     assert int(good) > 200

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from course.cluster.sandbox import TRAINING, Sandbox, wait
+from course.cluster.sandbox import AIRFLOW, SERVING, TRAINING, Sandbox, wait
+from flightdelays import pods
 
 pytestmark = pytest.mark.cluster
 DAG = "train_on_gpu_pod"
@@ -57,7 +58,7 @@ def test_a_pod_with_a_gpu_trains_and_its_model_is_in_mlflow(cluster: Sandbox) ->
     wait(lambda: not cluster.pods(dag_id=DAG), "a pod that succeeded is deleted", 60)
     logged = cluster.kubectl(
         "--namespace",
-        TRAINING.replace("ml-training", "airflow"),
+        AIRFLOW,
         "exec",
         "deploy/mlflow",
         "--",
@@ -94,7 +95,7 @@ def test_serving_pushes_a_training_aside_which_goes_on_afterwards(cluster: Sandb
     try:
         wait(lambda: first not in _names(cluster), "the training pod makes room", 120)
     finally:
-        cluster.kubectl("--namespace", TRAINING, "delete", "pod", "urgent", "--grace-period=0")
+        cluster.core.delete_namespaced_pod("urgent", SERVING, grace_period_seconds=0)
     assert cluster.finish(DAG, run_id, 400)["state"] == "success"
     assert cluster.task(DAG, run_id, "train")["try_number"] >= 2
     assert cluster.result(DAG, run_id, "train")["resumed"] > 0
@@ -131,9 +132,10 @@ def _occupy(cluster: Sandbox) -> None:
             requests={"cpu": "10m", "memory": "16Mi", **devices},
             limits={"cpu": "100m", "memory": "64Mi", **devices},
         ),
+        security_context=pods.HARDENED,
     )
     cluster.core.create_namespaced_pod(
-        TRAINING,
+        SERVING,
         k8s.V1Pod(
             metadata=k8s.V1ObjectMeta(name="urgent"),
             spec=k8s.V1PodSpec(

@@ -17,7 +17,7 @@ from course.api import FINISHED, Airflow
 from course.cluster import chart, manifests, secrets, target
 from course.config import REPOSITORY
 from course.errors import CourseError
-from course.ports import any_free
+from course.ports import any_free, is_free
 
 PREFIX = "course-test-"
 AIRFLOW, TRAINING, SERVING = (f"{PREFIX}{name}" for name in manifests.NAMESPACES)
@@ -274,7 +274,7 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
     keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
     try:
-        time.sleep(1)
+        wait(lambda: not is_free(own), f"kubectl port-forward {target}", 30, 0.1)
         yield own
     finally:
         over.set()
