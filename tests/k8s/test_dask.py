@@ -13,7 +13,7 @@ from kubernetes.client import models as k8s
 from flightdelays import dask_objects, dask_pods
 from flightdelays.errors import ServiceError
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 IMAGE = os.environ.get("TRAINING_IMAGE", "airflow-ml-course/training:3.3.2")
 RUN = "manual__2013-10-01T00:00:00+00:00"

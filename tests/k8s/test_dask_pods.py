@@ -4,7 +4,7 @@ import pytest
 
 from course.cluster.sandbox import TRAINING, Sandbox, wait
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 DAG = "distributed_training_on_pods"
 
 

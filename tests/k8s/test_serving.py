@@ -6,7 +6,7 @@ from kubernetes.client import models as k8s
 from course.cluster.sandbox import SERVING, Sandbox, wait
 from flightdelays import pods
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 ASK = """
 import time, urllib.request

@@ -86,6 +86,7 @@ def test_a_pod_that_is_deleted_in_mid_training_is_replaced_and_goes_on(cluster: 
     )
 
 
+@pytest.mark.long
 def test_serving_pushes_a_training_aside_which_goes_on_afterwards(cluster: Sandbox) -> None:
     """Pre-emption by the scheduler itself: all GPUs are wanted by a pod of higher priority."""
     run_id = cluster.trigger(DAG, **SMALL, rounds=4000)

@@ -70,6 +70,7 @@ def test_no_free_gpu_is_explained_while_the_pod_waits(cluster: Sandbox) -> None:
         wait(lambda: not cluster.pods(dag_id=DAG), "the pod is gone", 90)
 
 
+@pytest.mark.long
 def test_an_image_that_is_not_there_fails_at_once_and_says_so(cluster: Sandbox) -> None:
     log, run = _failed(cluster, image="flight-delays:no-such-tag")
     assert "the image flight-delays:no-such-tag of train-" in log
@@ -78,6 +79,7 @@ def test_an_image_that_is_not_there_fails_at_once_and_says_so(cluster: Sandbox) 
     wait(lambda: not cluster.pods(dag_id=DAG), "a pod that never ran is removed", 60)
 
 
+@pytest.mark.long
 def test_a_missing_secret_fails_at_once_and_names_it(cluster: Sandbox) -> None:
     secret = cluster.core.read_namespaced_secret("flight-delays", TRAINING)
     cluster.core.delete_namespaced_secret("flight-delays", TRAINING)
@@ -102,6 +104,7 @@ def test_memory_is_raised_once(cluster: Sandbox) -> None:
     assert cluster.task(DAG, run_id, "train")["try_number"] == 2
 
 
+@pytest.mark.long
 def test_wrong_input_is_not_tried_again(cluster: Sandbox) -> None:
     """The program in the pod says what is wrong; its last line is in the message."""
     log, run = _failed(cluster, model="logistic", rounds=10)
