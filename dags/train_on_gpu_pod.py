@@ -12,10 +12,9 @@ and a Secret named `flight-delays`. Image and namespace are the Variables `train
 that Airflow runs in; else that of the file named by `KUBECONFIG`, or `~/.kube/config`, which
 `kind create cluster` writes.
 
-**When it fails.** The message says in words what the cluster means, and the command that shows
-more; the log of `train` says it while the pod still waits. A pod that is taken away is tried again
-and goes on from its checkpoint. After a lack of memory the next try has twice as much, once. Ten
-minutes pending: no node has a free GPU. A failed pod is kept.
+**When it fails.** The log says in words what the cluster means, while the pod still waits, and the
+command that shows more. A pod that is taken away is tried again and goes on from its checkpoint.
+After a lack of memory the next try has twice as much, once. A failed pod is kept.
 """
 
 from copy import deepcopy
@@ -158,7 +157,6 @@ def train_pod() -> TrainingPod:
         volumes=[pods.SCRATCH],
         volume_mounts=[pods.SCRATCH_MOUNT],
         priority_class_name="ml-training",
-        # A node may have to be bought first, and its image pulled.
         startup_timeout_seconds=600,
         # The pod ends by itself even if nobody is left to end it, and before the task does.
         active_deadline_seconds=55 * 60,

@@ -28,6 +28,14 @@ IMAGES = {
 }
 PROBED = "airflow-ml-course/airflow:k8s-test"
 """The image of Airflow with the DAGs of tests/k8s/dags besides."""
+DAGS = (
+    "build_features",
+    "train_delay_model",
+    "train_on_gpu_pod",
+    "distributed_training_on_pods",
+    "k8s_probe",
+)
+"""What the tests start."""
 T = TypeVar("T")
 
 
@@ -248,9 +256,7 @@ def _parsed(running: Sandbox) -> bool:
         return False
     if health["scheduler"]["status"] != "healthy" or health["dag_processor"]["status"] != "healthy":
         return False
-    return (
-        running.api.dag("train_on_gpu_pod") is not None and running.api.dag("k8s_probe") is not None
-    )
+    return all(running.api.dag(name) is not None for name in DAGS)
 
 
 @contextmanager
