@@ -154,7 +154,9 @@ def build() -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # The builder that Compose uses, whose layers are there already if the stack was built.
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
 
