@@ -373,7 +373,9 @@ def test_an_image_holds_no_tools_and_is_not_run_as_root(target: str) -> None:
     assert users
     assert users[-1].partition(":")[0] not in ("0", "root")
     run = " ".join(step for step in steps if step.startswith("RUN "))
-    assert not re.search(r"\b(uv|pip|gcc|g\+\+|make|build-essential|curl|git)\b", run)
+    found = set(re.findall(r"\b(?:uv|pip|gcc|g\+\+|make|build-essential|curl|git)\b", run))
+    # Airflow's DAGs may come out of a git repository.
+    assert found == ({"git"} if target == "airflow" else set())
     assert any(step.startswith("ENTRYPOINT ") for step in steps)
 
 
