@@ -15,8 +15,8 @@ from flightdelays.lake import open_lake
 from flightdelays.runs import run_folder
 from flightdelays.settings import Settings
 
-# Seconds between two checkpoints. Writing one takes some hundredths of a second, so little of the
-# training goes into it, and little is lost with a pod.
+# Seconds between two checkpoints: few enough that little is lost with a pod. Writing one, a file of
+# some megabytes at most, takes little beside them.
 INTERVAL = 5.0
 # Attribute of the booster that says what it was trained with.
 _MADE_WITH = "made_with"

@@ -1,6 +1,5 @@
 """What a cluster really says when a pod cannot be run, and what Airflow makes of it."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,9 +57,7 @@ def test_no_free_gpu_is_explained_while_the_pod_waits(cluster: Sandbox) -> None:
     with gpus(cluster, 1):
         run_id = cluster.trigger(DAG, **SMALL, gpus=2)
         wait(lambda: cluster.pods(dag_id=DAG), "the pod is made", 200, 0.5)
-        begin = time.monotonic()
         log = wait(told(cluster, run_id, "no node can take"), "the log explains it", 90)
-        assert time.monotonic() - begin < 90
         assert "asks for 2 nvidia.com/gpu" in log
         assert "Insufficient nvidia.com/gpu" in log
         assert f"kubectl --namespace {TRAINING} describe pod train-" in log
@@ -93,7 +90,7 @@ def test_a_missing_secret_fails_at_once_and_names_it(cluster: Sandbox) -> None:
 
 
 def test_memory_is_raised_once(cluster: Sandbox) -> None:
-    """256 MiB do not hold the libraries; twice as much does not either."""
+    """128 MiB do not hold the libraries; twice as much does not either."""
     run_id = cluster.trigger(DAG, **{**SMALL, "memory": "128Mi"})
     assert cluster.finish(DAG, run_id, 300)["state"] == "failed"
     first, second = (cluster.log(DAG, run_id, "train", attempt) for attempt in (1, 2))
