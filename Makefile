@@ -30,7 +30,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack k8s-secrets test-k8s
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench simulate lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack k8s-secrets test-k8s
 
 ##@ Begin
 
@@ -160,8 +160,12 @@ test-stack: setup ## the stack in containers, on a project and ports of its own
 test-k8s: setup ## a cluster end to end, in namespaces of its own (the current context, if it is local)
 	@$(BIN)/pytest -m cluster tests/k8s $(ARGS)
 
-bench: setup ## measure what has a bench
-	@$(BIN)/pytest -m bench tests/bench $(ARGS)
+bench: setup ## measure it all, which takes hours (ONLY=throughput, SOAK_MINUTES=5)
+	@$(BIN)/pytest -m bench tests/bench $(if $(ONLY),-k "$(ONLY)") $(ARGS)
+
+simulate: setup ## how long tasks would wait on a platform of another size (TASKS=200000, WORKERS=8, SECONDS=60)
+	@$(COURSE) simulate $(if $(TASKS),--tasks-per-day $(TASKS)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(SECONDS),--task-seconds $(SECONDS)) $(ARGS)
 
 lectures-sync: setup ## put the excerpts and the measured figures of the pages up to date
 	@$(BIN)/python -m course.pages

@@ -12,6 +12,7 @@ from course.console import console, errors, progress, show_addresses
 from course.containers.commands import commands as container_commands
 from course.errors import CourseError
 from course.learning import commands
+from course.scale.command import commands as scale_commands
 from course.state import require_state
 from flightdelays.errors import CourseError as DataProblem
 from flightdelays.errors import ServiceError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(commands)
 app.add_typer(container_commands)
+app.add_typer(scale_commands)
 
 
 @app.command()

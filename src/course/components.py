@@ -30,6 +30,9 @@ NAMES = (
 # than that in each training run.
 WARM_IMPORTS = ",".join(
     (
+        # Of Airflow itself: what a task imports to read its DAG file.
+        *("airflow.sdk.definitions.decorators", "airflow.providers.standard.decorators.python"),
+        *("airflow.dag_processing.bundles.local", "airflow.sdk.definitions.asset.metadata"),
         *("pandas", "pyarrow.parquet", "duckdb"),
         *("sklearn.compose", "sklearn.ensemble", "sklearn.linear_model", "skops.io"),
         *("mlflow.sklearn", "feast", "great_expectations.expectations"),

@@ -25,15 +25,24 @@ from cogapp import Cog
 
 from course.config import REPOSITORY
 from course.errors import CourseError
+from course.files import write_atomic
+from course.scale.plots import draw
 
 RESULTS = REPOSITORY / "tests" / "bench" / "results.json"
+PICTURES = REPOSITORY / "images" / "scale"
 FIGURE = re.compile(r"(<!-- figure:(\w+) -->)([^|\n]*?)(?=\s*(?:\||\n|<!-- end -->|$))")
 MARKER = re.compile(r"\[(?:START|END) [\w-]+\]")
 # What a page may call between `[[[cog` and `]]]`.
 PROLOGUE = (
     "from course.pages import excerpt; from course.quiz import questions;"
-    "from course.migration import migration_summary, migration_table"
+    "from course.migration import migration_summary, migration_table;"
+    "from course.scale import page as scale"
 )
+COUNTED = {
+    *("requests", "workers", "runs", "files", "descriptors", "connections"),
+    *("reads/s", "minutes", "Airflows"),
+}
+"""Units of which a page gives whole numbers."""
 LANGUAGES = {
     ".py": "python",
     ".sql": "sql",
@@ -95,8 +104,10 @@ def spelt(entry: dict[str, Any]) -> str:
         return f"{value / 1024:.1f} GB" if value >= 1024 else f"{value:.0f} MB"
     if unit in {"ms", "tasks/s"}:
         return f"{value:.1f} {unit}"
-    if unit.startswith("requests"):
-        return f"{value:.0f} {unit}"
+    if unit == "%":
+        return f"{value:.0f} %"
+    if unit.partition(" ")[0] in COUNTED:
+        return f"{value:,.0f} {unit}"
     return f"{value:.3f}" if unit == "AUC" else f"{value:.2f}"
 
 
@@ -113,9 +124,10 @@ def with_figures(text: str, figures: dict[str, Any], page: str) -> str:
 
 
 def stale(*, mend: bool) -> list[str]:
-    """The pages whose excerpts or figures were not those of the files; mended if asked."""
-    figures = json.loads(RESULTS.read_text("utf-8"))["figures"]
-    found = []
+    """The pages and pictures that were not those of the files; mended if asked."""
+    results = json.loads(RESULTS.read_text("utf-8"))
+    figures = results["figures"]
+    found = _stale_pictures(results, mend=mend)
     for page in pages():
         before, name = page.read_text("utf-8"), str(page.relative_to(REPOSITORY))
         after = with_figures(_cogged(before, name), figures, name)
@@ -123,6 +135,16 @@ def stale(*, mend: bool) -> list[str]:
             found.append(name)
             if mend:
                 page.write_text(after, "utf-8")
+    return found
+
+
+def _stale_pictures(results: dict[str, Any], *, mend: bool) -> list[str]:
+    found = []
+    for path, content in draw(results, PICTURES).items():
+        if not path.exists() or path.read_bytes() != content:
+            found.append(str(path.relative_to(REPOSITORY)))
+            if mend:
+                write_atomic(path, content)
     return found
 
 

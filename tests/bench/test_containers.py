@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 import httpx
@@ -90,9 +89,9 @@ def test_throughput(containers: Sandbox, figure: Record) -> None:
         [task] = containers.api.task_instances(ONE, run_id)
         queued = datetime.fromisoformat(containers.api.run(ONE, run_id)["queued_at"])
         starts.append((datetime.fromisoformat(task["start_date"]) - queued).total_seconds())
-    figure("stack_start", median(starts), "s", "-")
+    figure("stack_start", starts, "s", "-")
     run_id = run_to_end(containers, MANY)
-    tasks = containers.api.task_instances(MANY, run_id)
+    tasks = [t for t in containers.api.task_instances(MANY, run_id) if t["task_id"] == "nothing"]
     assert [task["state"] for task in tasks] == ["success"] * TASKS
     begin = min(task["queued_when"] for task in tasks)
     end = max(task["end_date"] for task in tasks)
@@ -131,8 +130,8 @@ def test_pipeline(containers: Sandbox, figure: Record) -> None:
             wait(lambda run_id=run_id: ended(machine, run_id), "the run")  # type: ignore[misc]
             here.append(took(machine.api.run(TRAIN, run_id)))
     containers.course("up")
-    figure("stack_pipeline", median(there), "s", "≤ 1.5 × laptop_pipeline")
-    figure("laptop_pipeline", median(here[1:]), "s", "-")
+    figure("stack_pipeline", there, "s", "≤ 1.5 × laptop_pipeline")
+    figure("laptop_pipeline", here[1:], "s", "-")
 
 
 def ended(machine: Any, run_id: str) -> bool:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def test_import(figure: Any, name: str) -> None:
     words: list[str | Path] = ["-c", f"import {IMPORTS[name]}"]
     environment = compiling(dict(os.environ))
     run(words, environment)
-    figure(name, median(run(words, environment)[0] for _ in range(TIMES)), "s", "-")
+    figure(name, [run(words, environment)[0] for _ in range(TIMES)], "s", "-")
 
 
 @pytest.fixture(scope="module")
@@ -92,4 +91,4 @@ def test_a_cold_task(figure: Any, closed: Any) -> None:
         seconds, _ = run(["-m", module, "--json-string", printed.splitlines()[-1]], environment)
         assert states(closed, run_id) == ["success"]
         taken.append(seconds)
-    figure("cold_python_task", median(taken[1:]), "s", "-")
+    figure("cold_python_task", taken[1:], "s", "-")

@@ -114,6 +114,12 @@ def test_every_page_is_two_clicks_from_the_readme() -> None:
     assert far == []
 
 
+@each_page
+def test_no_line_begins_with_the_mark_of_a_figure(page: Path) -> None:
+    """The site would take it for HTML, and break the paragraph in two."""
+    assert re.findall(r"^<!-- figure:\w+", page.read_text("utf-8"), re.M) == []
+
+
 @each_lecture
 def test_every_lecture_has_its_parts(page: Path) -> None:
     if not re.match(r"\d\d-", page.name):

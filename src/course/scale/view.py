@@ -1,0 +1,58 @@
+"""What ``course simulate`` prints."""
+
+from rich.table import Table
+
+from course.console import console
+from course.scale.costs import Platform
+from course.scale.day import Outcome
+from course.scale.sizing import PROMISE, Size
+
+
+def show(platform: Platform, outcome: Outcome, size: Size) -> None:
+    """A table of the two platforms, and the verdict on the one that was asked for."""
+    table = Table("", "asked for", "least that keeps the promise")
+    pairs = [(platform, outcome, 1), (size.platform, size.outcome, size.deployments)]
+    rows = {
+        "Airflows": [f"{number}" for _, _, number in pairs],
+        "workers of each": [f"{p.workers} × {p.slots_per_worker} slots" for p, _, _ in pairs],
+        "schedulers of each": [f"{p.schedulers}" for p, _, _ in pairs],
+        "API servers of each": [f"{p.api_servers}" for p, _, _ in pairs],
+        "database cores of each": [f"{p.database_cores:g}" for p, _, _ in pairs],
+        "tasks/s in the peak": [f"{o.arrivals:.1f}" for _, o, _ in pairs],
+        "tasks/s started": [f"{o.throughput:.1f}" for _, o, _ in pairs],
+        "wait, p50": [time(o.wait_p50_s) for _, o, _ in pairs],
+        "wait, p95": [time(o.wait_p95_s) for _, o, _ in pairs],
+        "wait, p99": [time(o.wait_p99_s) for _, o, _ in pairs],
+        "slots in use": [f"{o.utilisation_slots:.0%}" for _, o, _ in pairs],
+        "workers' CPU": [f"{o.utilisation_worker:.0%}" for _, o, _ in pairs],
+        "schedulers": [f"{o.utilisation_scheduler:.0%}" for _, o, _ in pairs],
+        "API servers": [f"{o.utilisation_api_server:.0%}" for _, o, _ in pairs],
+        "database": [f"{o.utilisation_database:.0%}" for _, o, _ in pairs],
+        "full first": [o.bottleneck for _, o, _ in pairs],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    console.print(table)
+    console.print(verdict(outcome), soft_wrap=True)
+
+
+def verdict(outcome: Outcome) -> str:
+    """One sentence."""
+    if not outcome.kept_up:
+        return (
+            f"It does not keep up: {outcome.arrivals:.1f} tasks come in a second and"
+            f" {outcome.throughput:.1f} start, so the queue grows until the peak is over."
+            f" Full first: {outcome.bottleneck}."
+        )
+    kept = "below" if outcome.wait_p95_s < PROMISE else "and not below"
+    return (
+        f"It keeps up: 95 % of the tasks wait no more than {time(outcome.wait_p95_s)},"
+        f" {kept} {PROMISE:.0f} s. Full first, if more came: {outcome.bottleneck}."
+    )
+
+
+def time(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
