@@ -26,7 +26,7 @@ from cogapp import Cog
 from course.config import REPOSITORY
 from course.errors import CourseError
 from course.files import write_atomic
-from course.scale.plots import draw
+from course.scale.plots import draw, is_drawn, measured
 
 RESULTS = REPOSITORY / "tests" / "bench" / "results.json"
 PICTURES = REPOSITORY / "images" / "scale"
@@ -114,20 +114,24 @@ def spelt(entry: dict[str, Any]) -> str:
 def with_figures(text: str, figures: dict[str, Any], page: str) -> str:
     """The text with every figure as it was measured; CourseError if one was never measured."""
 
-    def measured(found: re.Match[str]) -> str:
+    def with_value(found: re.Match[str]) -> str:
         name = found[2]
         if name not in figures:
             raise CourseError(f"{page}: no benchmark measures {name!r}.", "see tests/bench")
         return f"{found[1]} {spelt(figures[name])}"
 
-    return FIGURE.sub(measured, text)
+    return FIGURE.sub(with_value, text)
 
 
 def stale(*, mend: bool) -> list[str]:
     """The pages and pictures that were not those of the files; mended if asked."""
     results = json.loads(RESULTS.read_text("utf-8"))
-    figures = results["figures"]
-    found = _stale_pictures(results, mend=mend)
+    return stale_pictures(results, mend=mend) + stale_pages(results, mend=mend)
+
+
+def stale_pages(results: dict[str, Any], *, mend: bool) -> list[str]:
+    """The pages whose excerpts or figures were not those of the files."""
+    figures, found = results["figures"], []
     for page in pages():
         before, name = page.read_text("utf-8"), str(page.relative_to(REPOSITORY))
         after = with_figures(_cogged(before, name), figures, name)
@@ -138,13 +142,15 @@ def stale(*, mend: bool) -> list[str]:
     return found
 
 
-def _stale_pictures(results: dict[str, Any], *, mend: bool) -> list[str]:
+def stale_pictures(results: dict[str, Any], *, mend: bool) -> list[str]:
+    """The pictures that were not drawn from these results."""
     found = []
-    for path, content in draw(results, PICTURES).items():
-        if not path.exists() or path.read_bytes() != content:
+    for name in measured(results):
+        path = PICTURES / f"{name}.svg"
+        if not is_drawn(results, name, path):
             found.append(str(path.relative_to(REPOSITORY)))
             if mend:
-                write_atomic(path, content)
+                write_atomic(path, draw(results, name))
     return found
 
 

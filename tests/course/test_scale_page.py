@@ -2,32 +2,49 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from course.config import REPOSITORY
 from course.errors import CourseError
-from course.pages import PICTURES, RESULTS, spelt
+from course.pages import RESULTS, spelt, stale_pictures
 from course.scale import page
-from course.scale.plots import draw
+from course.scale.plots import draw, is_drawn, measured
 
 
 def test_the_same_numbers_give_the_same_pictures() -> None:
     results = json.loads(RESULTS.read_text("utf-8"))
-    once = draw(results, PICTURES)
-    assert once
-    assert once == draw(results, PICTURES)
+    names = measured(results)
+    assert names
+    for name in names:
+        assert draw(results, name) == draw(results, name)
+
+
+def test_a_picture_of_other_numbers_is_stale_and_drawn_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("course.pages.REPOSITORY", tmp_path)
+    monkeypatch.setattr("course.pages.PICTURES", tmp_path)
+    joins = json.loads(RESULTS.read_text("utf-8"))["tables"]["joins"]
+    results = {"tables": {"joins": joins}}
+    assert stale_pictures(results, mend=True) == ["joins.svg"]
+    assert stale_pictures(results, mend=False) == []
+    joins["rows"][0]["seconds_high"] += 1
+    assert stale_pictures(results, mend=False) == ["joins.svg"]
+    assert stale_pictures(results, mend=True) == ["joins.svg"]
+    assert is_drawn(results, "joins", tmp_path / "joins.svg")
 
 
 def test_every_picture_and_every_table_is_on_the_page() -> None:
     text = (REPOSITORY / "labs/scale/README.md").read_text("utf-8")
     results = json.loads(RESULTS.read_text("utf-8"))
     named = set(re.findall(r"images/scale/([\w-]+)\.svg", text))
-    assert named == {path.stem for path in draw(results, PICTURES)}
-    measured = set(results["tables"])
-    shown = {name for name in measured if f"scale.{name}()" in text}
+    assert named == set(measured(results))
+    tables = set(results["tables"])
+    shown = {name for name in tables if f"scale.{name}()" in text}
     # One is columns of another's; of two only the picture is shown.
-    assert measured - shown <= {"throughput_celery", "task_time", "soak_series"}
+    assert tables - shown <= {"throughput_celery", "task_time", "soak_series"}
 
 
 def test_a_table_that_nobody_measured_is_an_error() -> None:

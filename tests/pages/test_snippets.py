@@ -13,7 +13,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from course.config import REPOSITORY
 from course.errors import CourseError
 from course.fences import Fence, fences
-from course.pages import excerpt, pages, stale
+from course.pages import RESULTS, excerpt, pages, stale, stale_pages
 
 PAGES = pages()
 each_page = pytest.mark.parametrize(
@@ -104,10 +104,11 @@ def test_an_excerpt_and_a_figure_that_are_stale_are_found(
     )
     figure.write_text("in <!-- figure:setup --> 0 s<!-- end --> and\n", "utf-8")
     monkeypatch.setattr("course.pages.pages", lambda: [excerpt, figure])
-    assert stale(mend=False) == ["excerpt.md", "figure.md"]
-    assert stale(mend=True) == ["excerpt.md", "figure.md"]
+    results = json.loads(RESULTS.read_text("utf-8"))
+    assert stale_pages(results, mend=False) == ["excerpt.md", "figure.md"]
+    assert stale_pages(results, mend=True) == ["excerpt.md", "figure.md"]
     assert "```python\nnew = 1\n```" in excerpt.read_text("utf-8")
-    assert stale(mend=False) == []
+    assert stale_pages(results, mend=False) == []
 
 
 def test_an_excerpt_of_a_part_that_is_not_there_is_an_error() -> None:

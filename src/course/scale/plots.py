@@ -1,10 +1,12 @@
 """The pictures of the scale lab, drawn from the results file and from nothing else."""
 
+import hashlib
 import io
+import json
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,18 +25,10 @@ WIDTH, HEIGHT = 8.0, 4.2
 
 
 def _figure(height: float = HEIGHT, columns: int = 1) -> "tuple[Figure, list[Axes]]":
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from cycler import cycler
-
-    # The same numbers give the same bytes.
-    mpl.rcParams["svg.hashsalt"] = "course"
-    mpl.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
-    figure, axes = plt.subplots(
-        1, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
     for each in axes[0]:
         each.spines[["top", "right"]].set_visible(False)
         each.grid(alpha=0.25)
@@ -43,11 +37,8 @@ def _figure(height: float = HEIGHT, columns: int = 1) -> "tuple[Figure, list[Axe
 
 
 def _svg(figure: "Figure") -> bytes:
-    import matplotlib.pyplot as plt
-
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
     # Without the blanks at the ends of lines that matplotlib leaves.
     lines = buffer.getvalue().decode().splitlines()
     return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
@@ -273,24 +264,59 @@ def soak(tables: Rows) -> bytes:
     return _svg(figure)
 
 
-PICTURES: dict[str, tuple[Callable[[Rows], bytes], tuple[str, ...]]] = {
-    "throughput": (throughput, ("throughput",)),
-    "task-time": (task_time, ("task_time",)),
-    "dag-count": (dag_count, ("dag_count",)),
-    "feature-reads": (feature_reads, ("feature_reads",)),
-    "joins": (joins, ("joins",)),
-    "event-to-model": (event_to_model, ("event_to_model",)),
-    "simulation": (simulation, ("simulation_error",)),
-    "soak": (soak, ("soak_series", "soak_growth")),
+class Picture(NamedTuple):
+    """A function that draws, the tables that it needs, and one that it shows if it is there."""
+
+    make: Callable[[Rows], bytes]
+    needs: tuple[str, ...]
+    shows: str = ""
+
+
+PICTURES = {
+    "throughput": Picture(throughput, ("throughput",), "throughput_celery"),
+    "task-time": Picture(task_time, ("task_time",)),
+    "dag-count": Picture(dag_count, ("dag_count",)),
+    "feature-reads": Picture(feature_reads, ("feature_reads",)),
+    "joins": Picture(joins, ("joins",)),
+    "event-to-model": Picture(event_to_model, ("event_to_model",)),
+    "simulation": Picture(simulation, ("simulation_error",)),
+    "soak": Picture(soak, ("soak_series", "soak_growth")),
 }
-"""What draws each picture, and of which tables."""
 
 
-def draw(results: dict[str, Any], folder: Path) -> dict[Path, bytes]:
-    """Every picture whose tables have been measured, with the file it belongs in."""
-    tables = {name: entry["rows"] for name, entry in results.get("tables", {}).items()}
-    return {
-        folder / f"{name}.svg": make(tables)
-        for name, (make, needed) in PICTURES.items()
-        if tables.keys() >= set(needed)
-    }
+def measured(results: dict[str, Any]) -> list[str]:
+    """The pictures whose tables have been measured."""
+    tables = results.get("tables", {}).keys()
+    return [name for name, picture in PICTURES.items() if tables >= set(picture.needs)]
+
+
+def is_drawn(results: dict[str, Any], name: str, path: Path) -> bool:
+    """Whether a file is this picture, of these numbers and by this code.
+
+    Its bytes cannot say: the layout differs in its last digits from processor to processor.
+    """
+    return path.is_file() and _mark(_rows(results, name)) in path.read_text("utf-8")
+
+
+def draw(results: dict[str, Any], name: str) -> bytes:
+    """The picture as SVG, with a mark that says what it was drawn from."""
+    from cycler import cycler
+    from matplotlib import style
+
+    tables = _rows(results, name)
+    ours = {"svg.hashsalt": "course", "axes.prop_cycle": cycler(color=COLOURS)}
+    with style.context(["default", ours]):
+        drawn = PICTURES[name].make(tables)
+    return drawn + f"<!-- {_mark(tables)} -->\n".encode()
+
+
+def _rows(results: dict[str, Any], name: str) -> Rows:
+    _, needs, shows = PICTURES[name]
+    tables = results["tables"]
+    return {each: tables[each]["rows"] for each in (*needs, shows) if each in tables}
+
+
+def _mark(tables: Rows) -> str:
+    told = hashlib.sha256(json.dumps(tables, sort_keys=True).encode())
+    told.update(Path(__file__).read_bytes().replace(b"\r\n", b"\n"))
+    return f"drawn from {told.hexdigest()}"
