@@ -30,7 +30,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench simulate lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack k8s-secrets test-k8s
+.PHONY: help setup lock demo start stop status logs doctor lab airflow topics send check watch hint solution reset progress grade clean test test-exercises bench bench-compare simulate lint format lectures-sync quiz site serve-site reset-demo up down ps stack-logs scale demo-stack test-stack k8s-secrets test-k8s
 
 ##@ Begin
 
@@ -162,6 +162,9 @@ test-k8s: setup ## a cluster end to end, in namespaces of its own (the current c
 
 bench: setup ## measure it all, which takes hours (ONLY=throughput, SOAK_MINUTES=5)
 	@$(BIN)/pytest -m bench tests/bench $(if $(ONLY),-k "$(ONLY)") $(ARGS)
+
+bench-compare: setup ## your figures beside those that git has, spread against spread (WITH=HEAD~1)
+	@$(COURSE) bench-compare $(WITH) $(ARGS)
 
 simulate: setup ## how long tasks would wait on a platform of another size (TASKS=200000, WORKERS=8, SECONDS=60)
 	@$(COURSE) simulate $(if $(TASKS),--tasks-per-day $(TASKS)) $(if $(WORKERS),--workers $(WORKERS)) \

@@ -1,4 +1,4 @@
-"""The command ``course simulate``."""
+"""The commands ``course simulate`` and ``course bench-compare``."""
 
 from typing import Annotated
 
@@ -47,3 +47,16 @@ def simulate(
         outcome = peak(costs, platform, load, seed)
         size = least(costs, load, platform, seed)
     show(platform, outcome, size)
+
+
+@commands.command()
+def bench_compare(
+    revision: Annotated[str, typer.Argument(help="where git has the other figures")] = "HEAD",
+) -> None:
+    """Lay what `make bench` measured beside the figures that git has, spread against spread."""
+    from course.scale.comparison import committed, compared
+    from course.scale.page import results
+    from course.scale.view import show_comparison
+
+    before, now = committed(revision), results()
+    show_comparison(before["machine"], compared(before["figures"], now["figures"]))

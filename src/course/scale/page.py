@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from course.config import REPOSITORY
 from course.errors import CourseError
+from course.scale.slope import slope
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
 
 RESULTS = REPOSITORY / "tests" / "bench" / "results.json"
 DAY = 86_400
+SHOWN = 0.02
+"""Share of a pass from which on the table of its parts has a row for it."""
 
 
 def results() -> dict[str, Any]:
@@ -135,15 +139,37 @@ def _pass(row: Row) -> str:
     return f"{row['pass_s']:,.1f} ({row['pass_low_s']:,.1f} – {row['pass_high_s']:,.1f})"
 
 
+def dag_slope() -> None:
+    """One sentence: how pass and loop grow with the number of DAGs, by layout."""
+    rows = sorted(rows_of("dag_count"), key=lambda row: str(row["layout"]))
+    said = []
+    for layout, group in groupby(rows, key=lambda row: str(row["layout"])):
+        same = list(group)
+        passes, loops = slope(same, "dags", "pass_s"), slope(same, "dags", "scheduler_loop_ms")
+        said.append(f"with {layout} the pass has {passes:.2f}, the scheduler's loop {loops:.2f}")
+    print(f"Slopes on the log plot: {'; '.join(said)}.")
+
+
 def dag_parse_parts() -> None:
-    """Where the time of a pass goes, of 1,000 DAGs."""
+    """Where the time of a pass goes, of 1,000 DAGs: the parts that are at least a fiftieth."""
+    rows = rows_of("dag_parse_parts")
+    layouts = list(dict.fromkeys(row["layout"] for row in rows))
+    shares = {(row["side"], row["part"], row["layout"]): row["share"] for row in rows}
+    parts = dict.fromkeys(
+        (row["side"], row["part"])
+        for row in sorted(rows, key=lambda row: str(row["side"]))
+        if row["share"] >= SHOWN
+    )
+    head: dict[str, Cell] = {"process": lambda row: row["side"], "part": lambda row: row["part"]}
+    for layout in layouts:
+        head[layout] = lambda row, layout=layout: f"{row[layout]:.0%}"  # type: ignore[misc]
     _print(
-        {
-            "1,000 DAGs": lambda row: row["layout"],
-            "part": lambda row: row["part"],
-            "share": lambda row: f"{row['share']:.0%}",
-        },
-        rows_of("dag_parse_parts"),
+        head,
+        [
+            {"side": side, "part": part}
+            | {layout: shares.get((side, part, layout), 0) for layout in layouts}
+            for side, part in parts
+        ],
     )
 
 

@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course.scale.slope import slope
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -151,7 +153,9 @@ def dag_count(tables: Rows) -> bytes:
     for layout, rows in _by(sorted(tables["dag_count"], key=lambda r: r["layout"]), "layout"):
         rows = sorted(rows, key=lambda row: row["dags"])
         count = [row["dags"] for row in rows]
-        time.plot(count, [row["pass_s"] for row in rows], marker="o", label=f"pass, {layout[0]}")
+        steep = slope(rows, "dags", "pass_s")
+        label = f"pass, {layout[0]} (slope {steep:.2f})"
+        time.plot(count, [row["pass_s"] for row in rows], marker="o", label=label)
         memory.plot(
             count,
             [row["scheduler_mb"] for row in rows],

@@ -1,8 +1,12 @@
-"""What ``course simulate`` prints."""
+"""What ``course simulate`` and ``course bench-compare`` print."""
+
+from collections import Counter
+from typing import Any
 
 from rich.table import Table
 
 from course.console import console
+from course.scale.comparison import Comparison, Entry, limits
 from course.scale.costs import Platform
 from course.scale.day import Outcome
 from course.scale.sizing import PROMISE, Size
@@ -56,3 +60,29 @@ def time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def show_comparison(machine: dict[str, Any], found: list[Comparison]) -> None:
+    """A table of the figures that were measured anew, and how many say the same."""
+    if not found:
+        console.print("Nothing was measured since: the figures are those that git has.")
+        return
+    table = Table("figure", "unit", "before", "now", "now ÷ before", "")
+    for each in found:
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        values = ranged(each.before), ranged(each.now)
+        table.add_row(each.name, each.now["unit"], *values, ratio, each.verdict)
+    console.print(table)
+    console.print(
+        f"Before: {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB.",
+        soft_wrap=True,
+    )
+    said = Counter(each.verdict for each in found)
+    console.print(", ".join(f"{number} {verdict}" for verdict, number in said.most_common()) + ".")
+
+
+def ranged(entry: Entry) -> str:
+    """A value, and from where to where its rounds go."""
+    low, high = limits(entry)
+    spread = f" ({low:,g} – {high:,g})" if "low" in entry else ""
+    return f"{entry['value']:,g}{spread}"

@@ -19,6 +19,8 @@ from .schedulers import MANY, ONE, run, scheduler, throughput
 from .ui import person
 
 TIMES = 5
+LONGER = 3
+"""Times as many tasks where somebody looks: of a few requests there is no 99th percentile."""
 AIRFLOW_ALONE = ",".join(name for name in WARM_IMPORTS.split(",") if name.startswith("airflow."))
 CHANGED: dict[str, dict[str, str]] = {
     "nothing imported before the fork": {WARM: ""},
@@ -100,11 +102,15 @@ def test_with_a_person(
     parallelism: int,
 ) -> None:
     """The same while somebody looks at the pages, a request a second."""
+    rates, answered = [], []
+    secret = tasks.state.password.get_secret_value()
     with scheduler(tasks, settings(environment, parallelism)) as main:
-        secret = tasks.state.password.get_secret_value()
-        with person(tasks.state.url("airflow"), secret, MANY) as answers:
-            rounds = [throughput(tasks, PARALLELISM[parallelism], 0, main) for _ in range(ROUNDS)]
-    assert answers.failures == 0
-    figure(f"throughput_person_{parallelism}", [e.rate for e in rounds], "tasks/s", "≥ 10")
-    figure(f"ui_p50_{parallelism}", answers.p50, "ms", "-")
-    figure(f"ui_p99_{parallelism}", answers.p99, "ms", "≤ 1000")
+        for _ in range(ROUNDS):
+            with person(tasks.state.url("airflow"), secret, MANY) as answers:
+                done = throughput(tasks, LONGER * PARALLELISM[parallelism], 0, main)
+            assert answers.failures == 0
+            rates.append(done.rate)
+            answered.append(answers)
+    figure(f"throughput_person_{parallelism}", rates, "tasks/s", "≥ 10")
+    figure(f"ui_p50_{parallelism}", [each.p50 for each in answered], "ms", "-")
+    figure(f"ui_p99_{parallelism}", [each.p99 for each in answered], "ms", "≤ 1000")
