@@ -177,8 +177,10 @@ def dag_count(tables: Rows) -> bytes:
         )
     for axes, label in ((time, "seconds"), (memory, "MB")):
         axes.set(xscale="log", xlabel="DAGs", ylabel=label)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.legend(frameon=False, fontsize=8)
     time.set_yscale("log")
+    time.yaxis.set_major_formatter("{x:g}")
     memory.set_ylim(0, None)
     return _svg(figure)
 
@@ -195,8 +197,9 @@ def joins(tables: Rows) -> bytes:
     memory.set(xscale="log", yscale="log", xlabel="rows", ylabel="GB at most")
     memory.set_yticks([0.5, 1, 2, 4, 8])
     memory.minorticks_off()
-    for axis in (time.yaxis, memory.yaxis):
-        axis.set_major_formatter("{x:g}")
+    for axes in (time, memory):
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_major_formatter("{x:g}")
     time.legend(frameon=False, fontsize=9)
     return _svg(figure)
 
