@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from course.console import console
 from course.scale.comparison import Comparison, Entry, limits
@@ -67,7 +67,8 @@ def show_comparison(machine: dict[str, Any], found: list[Comparison]) -> None:
     if not found:
         console.print("Nothing was measured since: the figures are those that git has.")
         return
-    table = Table("figure", "unit", "before", "now", "now ÷ before", "")
+    name = Column("figure", overflow="fold")
+    table = Table(name, "unit", "before", "now", "now ÷ before", "")
     for each in found:
         ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
         values = ranged(each.before), ranged(each.now)
