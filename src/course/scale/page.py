@@ -122,7 +122,7 @@ def dag_count() -> None:
             "files": lambda row: f"{row['files']:,}",
             "to parse, ms a DAG": lambda row: _three(row, "parse_ms"),
             "a pass over all files, s": _pass,
-            "a loop of the scheduler, ms": lambda row: f"{row['scheduler_loop_ms']:,.0f}",
+            "a loop of the scheduler, ms": _loop,
             "dag-processor, MB": lambda row: f"{row['processor_mb']:,.0f}",
             "scheduler, MB": lambda row: f"{row['scheduler_mb']:,.0f}",
             "in the database, MB": lambda row: f"{row['serialized_mb']:,.1f}",
@@ -139,6 +139,11 @@ def _pass(row: Row) -> str:
     return f"{row['pass_s']:,.1f} ({row['pass_low_s']:,.1f} – {row['pass_high_s']:,.1f})"
 
 
+def _loop(row: Row) -> str:
+    value, low, high = (row[f"scheduler_loop_{end}ms"] for end in ("", "low_", "high_"))
+    return f"{value:.0f} ({low:.0f} – {high:.0f})"
+
+
 def dag_slope() -> None:
     """One sentence: how pass and loop grow with the number of DAGs, by layout."""
     rows = sorted(rows_of("dag_count"), key=lambda row: str(row["layout"]))
@@ -146,8 +151,8 @@ def dag_slope() -> None:
     for layout, group in groupby(rows, key=lambda row: str(row["layout"])):
         same = list(group)
         passes, loops = slope(same, "dags", "pass_s"), slope(same, "dags", "scheduler_loop_ms")
-        said.append(f"with {layout} the pass has {passes:.2f}, the scheduler's loop {loops:.2f}")
-    print(f"Slopes on the log plot: {'; '.join(said)}.")
+        said.append(f"{passes:.2f} of a pass and {loops:.2f} of the scheduler's loop with {layout}")
+    print(f"Slopes on the log plot: {', '.join(said)}.")
 
 
 def dag_parse_parts() -> None:
