@@ -40,7 +40,7 @@ PROLOGUE = (
 )
 COUNTED = {
     *("requests", "workers", "runs", "files", "descriptors", "connections"),
-    *("reads/s", "minutes", "Airflows"),
+    *("reads/s", "minutes", "Airflows", "pieces"),
 }
 """Units of which a page gives whole numbers."""
 LANGUAGES = {

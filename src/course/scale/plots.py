@@ -267,7 +267,7 @@ def soak(tables: Rows) -> bytes:
     for name in (row["component"] for row in tables["soak_growth"]):
         axes.plot([row["minute"] for row in rows], [row[name] for row in rows], label=name)
     axes.set(xlabel="minutes", ylabel="MB in the processes that stay", ylim=(0, None))
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _svg(figure)
 
 

@@ -48,8 +48,9 @@ MINUTES = int(os.environ.get("SOAK_MINUTES", "60"))
 DAGS = Path(__file__).with_name("dags") / "bench_soak.py"
 CALM = 150
 """Idle seconds before a look: what the last tasks have left behind is gone, standing ones count."""
-WARM = 1 / 6
-"""Part of the time that is not used for the slope: caches fill."""
+WARM = 1 / 2
+"""Part of the time that is not used for the slope: caches fill, and what processes that were
+forked have shared at first they share less and less."""
 SPARE = 4
 """Descriptors or connections more than before that are still none too many: a pool breathes."""
 
@@ -199,9 +200,18 @@ def test_soak(stack: Sandbox, temporary: Path, figure: Record, table: Table) -> 
         assert account["as_expected"] == account["expected"], account
     assert answers.failures == 0
     assert sum(links_after.values()) <= sum(links.values()) + SPARE
-    for row in growth:
+    for row in without_database(growth):
         assert row["processes_after"] <= row["processes_before"], row
         assert row["descriptors_after"] <= row["descriptors_before"] + SPARE, row
+
+
+def without_database(growth: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All components but PostgreSQL.
+
+    Its processes are the connections, which are counted by themselves. Its descriptors are files
+    that it keeps open as long as it likes: their number goes up and down by hundreds.
+    """
+    return [row for row in growth if row["component"] != "postgres"]
 
 
 def grown(name: str, before: Held, after: Held, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -236,11 +246,13 @@ def record(
     after: dict[str, Held],
 ) -> None:
     """The sums, for the pages that quote them."""
-    figure("soak_accounted", sum(row["as_expected"] for row in accounts), "runs", "all")
-    figure("soak_expected", sum(row["expected"] for row in accounts), "runs", "-")
-    figure("soak_lost", sum(row["lost"] + row["twice"] for row in accounts), "runs", "0")
+    unit = "pieces of work"
+    figure("soak_accounted", sum(row["as_expected"] for row in accounts), unit, "all")
+    figure("soak_expected", sum(row["expected"] for row in accounts), unit, "-")
+    figure("soak_lost", sum(row["lost"] + row["twice"] for row in accounts), unit, "0")
     total = [float(np.sum([held.memory_mb for held in each.values()])) for each in (before, after)]
     figure("soak_memory_before", total[0], "MB", "-")
     figure("soak_memory_after", total[1], "MB", "-")
-    more = [row["descriptors_after"] - row["descriptors_before"] for row in growth]
-    figure("soak_descriptors", sum(more), "descriptors", "0")
+    rows = without_database(growth)
+    more = sum(row["descriptors_after"] - row["descriptors_before"] for row in rows)
+    figure("soak_descriptors", more, "descriptors", f"≤ {SPARE} each")
