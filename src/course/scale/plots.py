@@ -86,7 +86,7 @@ def throughput(tables: Rows) -> bytes:
     axes.axhline(GOAL, color="#868e96", linestyle=":", label=f"goal: {GOAL} tasks/s")
     axes.axhline(EVEN_DAY, color="#868e96", linestyle="--", label="200,000 a day, evenly")
     axes.set(xlabel="tasks at a time", ylabel="tasks a second", ylim=(0, None))
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _svg(figure)
 
 
