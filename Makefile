@@ -160,8 +160,8 @@ test-stack: setup ## the stack in containers, on a project and ports of its own
 test-k8s: setup ## a cluster end to end, in namespaces of its own (the current context, if it is local)
 	@$(BIN)/pytest -m cluster tests/k8s $(ARGS)
 
-bench: setup ## measure it all, which takes hours (ONLY=throughput, SOAK_MINUTES=5)
-	@$(BIN)/pytest -m bench tests/bench $(if $(ONLY),-k "$(ONLY)") $(ARGS)
+bench: setup ## measure it all, which takes hours (ONLY=throughput, SOAK_MINUTES=5, POOL=1 adds a run)
+	@BENCH_POOL=$(POOL) $(BIN)/pytest -m bench tests/bench $(if $(ONLY),-k "$(ONLY)") $(ARGS)
 
 bench-compare: setup ## your figures beside those that git has, spread against spread (WITH=HEAD~1)
 	@$(COURSE) bench-compare $(WITH) $(ARGS)

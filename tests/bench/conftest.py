@@ -13,11 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
+from course.containers.compose import check_engine
+from course.errors import CourseError
 from course.files import write_atomic
 from course.sandbox import Sandbox, sandbox
+from course.scale.pooling import pooled, replaced
 
 RESULTS = Path(os.environ.get("BENCH_RESULTS", Path(__file__).with_name("results.json")))
 """Another path keeps a trial apart from the figures that the pages quote."""
+POOL = bool(os.environ.get("BENCH_POOL"))
+"""Whether this run adds to what the file has, instead of taking its place."""
 
 Record = Callable[[str, float | Sequence[float], str, str], None]
 Table = Callable[[str, list[dict[str, Any]]], None]
@@ -31,6 +36,15 @@ def stack() -> Iterator[Sandbox]:
     """
     with sandbox() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Skips what needs a container engine where none answers."""
+    try:
+        check_engine(None)
+    except CourseError as error:
+        pytest.skip(str(error))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,12 +74,16 @@ def machine() -> dict[str, Any]:
 
 
 class Results:
-    """The results file. What was not measured this time is kept as it was."""
+    """The results file. What was not measured this time is kept as it was.
+
+    CourseError at once, and not after hours, if this run cannot be pooled with the file's.
+    """
 
     def __init__(self) -> None:
         self.figures: dict[str, dict[str, Any]] = {}
         self.tables: dict[str, dict[str, Any]] = {}
         self.today = datetime.now(UTC).date().isoformat()
+        self.content()
 
     def figure(self, name: str, value: float | Sequence[float], unit: str, target: str) -> None:
         """One figure. Of several measurements it is the median, with the lowest and highest."""
@@ -79,14 +97,21 @@ class Results:
         """The rows that a table or a plot of the scale lab is made of; JSON values only."""
         self.tables[name] = {"measured_at": self.today, "rows": rows}
 
+    def content(self) -> dict[str, Any]:
+        """What the file will have, from what has been measured until now."""
+        now = {"machine": machine(), "figures": self.figures, "tables": self.tables}
+        if not RESULTS.exists():
+            return now
+        kept = json.loads(RESULTS.read_text("utf-8"))
+        if POOL:
+            return pooled(kept, now)
+        return replaced(kept, now)
+
     def write(self) -> None:
         """Put it all into the file at once, so that a run cut short leaves the old one whole."""
-        kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-        content = {
-            "machine": machine(),
-            "figures": dict(sorted((kept.get("figures", {}) | self.figures).items())),
-            "tables": dict(sorted((kept.get("tables", {}) | self.tables).items())),
-        }
+        content = self.content()
+        for name in ("figures", "tables"):
+            content[name] = dict(sorted(content[name].items()))
         write_atomic(RESULTS, json.dumps(content, indent=2) + "\n")
 
 

@@ -20,11 +20,17 @@ EVENT, TRAIN, MONITOR, BUILD = (
 YEAR = months_between("2013-01", "2013-12")
 
 
-def wait(condition: Callable[[], Any], seconds: float = 300, every: float = 0.2) -> Any:
-    """The first true value of ``condition``, which is asked ``every`` so many seconds."""
+def wait(
+    condition: Callable[[], Any], seconds: float = 300, every: float = 0.2, what: str = "Waited"
+) -> Any:
+    """The first true value of ``condition``, which is asked ``every`` so many seconds.
+
+    TimeoutError that says ``what`` did not happen.
+    """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"still waiting after {seconds:g} s"
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
         time.sleep(every)
     return value
 

@@ -41,6 +41,11 @@ def test_only_what_both_have_and_was_measured_anew_is_compared() -> None:
     assert [(each.name, each.ratio) for each in found] == [("b", 2)]
 
 
+def test_what_is_kept_from_another_machine_was_not_measured_anew() -> None:
+    kept = {"machine": {"cores": 2}} | entry(1, 2, 3)
+    assert compared({"x": entry(1, 2, 3)}, {"x": kept}) == []
+
+
 def test_a_ratio_to_nothing_is_none() -> None:
     (found,) = compared({"lost": entry(0)}, {"lost": entry(3)})
     assert found.ratio is None

@@ -53,11 +53,14 @@ def limits(entry: Entry) -> tuple[float, float]:
 
 
 def compared(before: dict[str, Entry], now: dict[str, Entry]) -> list[Comparison]:
-    """Every figure that both have and that was measured anew, by name."""
+    """Every figure that both have and that was measured anew, by name.
+
+    One that names its machine is kept from that, as `replaced` says.
+    """
     return [
         Comparison(name, before[name], now[name])
         for name in sorted(before.keys() & now.keys())
-        if before[name] != now[name]
+        if before[name] != now[name] and "machine" not in now[name]
     ]
 
 

@@ -47,12 +47,17 @@ def _print(head: dict[str, Cell], rows: list[Row]) -> None:
 
 
 def machine() -> None:
-    """One sentence: what it was all measured on."""
-    found = results()["machine"]
+    """One sentence: what it was all measured on; another if some of it was not."""
+    content = results()
+    found = content["machine"]
     print(
         f"Measured on {found['cores']} cores ({found['processor']}), {found['memory_gb']} GB, "
         f"{found['system']}, Python {found['python']}, Airflow {found['airflow']}."
     )
+    parts = content["figures"] | content["tables"]
+    others = [f"`{name}`" for name, entry in sorted(parts.items()) if "machine" in entry]
+    if others:
+        print(f"Kept from another machine: {', '.join(others)}.")
 
 
 def throughput() -> None:
@@ -364,6 +369,11 @@ def soak_disk() -> None:
     )
 
 
+def _rounds(row: Row) -> str:
+    """How many rounds a figure is of, and in how many runs."""
+    return f"{row.get('n', 1)}" + (f" in {row['runs']} runs" if "runs" in row else "")
+
+
 def figures() -> None:
     """Every figure that `make bench` knows, with its spread."""
     named = [{"name": name, **entry} for name, entry in results()["figures"].items()]
@@ -375,7 +385,7 @@ def figures() -> None:
             "lowest – highest": lambda row: (
                 f"{row['low']:,g} – {row['high']:,g}" if "low" in row else ""
             ),
-            "rounds": lambda row: str(row.get("n", 1)),
+            "rounds": _rounds,
             "target": lambda row: row["target"],
         },
         named,

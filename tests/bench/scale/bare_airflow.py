@@ -2,11 +2,10 @@
 
 import os
 import secrets
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from course.files import tail
 from course.listener import Listener
 from course.ports import any_free
 
+from .groups import end
 from .process_memory import memory
 
 PATIENCE = 1_800
@@ -164,14 +164,3 @@ def bare(home: Path) -> Iterator[Bare]:
         yield Bare(home, Path(server.get_postmaster_info().socket_dir))
     finally:
         server.cleanup()
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -16,6 +16,8 @@ from course.config import BIN
 from course.ports import any_free
 from flightdelays.settings import Settings
 
+from .groups import end
+
 FOLDER = Path(__file__).parent
 PATIENCE = 120
 
@@ -72,6 +74,7 @@ def clients(number: int, flights: Path, settings: Settings) -> Iterator[Clients]
                 stdout=subprocess.PIPE,
                 stderr=stack.enter_context(log.open("w")),
                 text=True,
+                start_new_session=True,
             )
             stack.callback(end, process)
             started.append(process)
@@ -94,7 +97,11 @@ def feast_serve(workers: int, settings: Settings) -> Iterator[str]:
         log = Path(folder) / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                command, env=environment(settings), stdout=output, stderr=output
+                command,
+                env=environment(settings),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             address = f"http://127.0.0.1:{port}"
@@ -114,13 +121,3 @@ def healthy(address: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def end(process: subprocess.Popen[Any]) -> None:
-    """End a process, the hard way if it takes long."""
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -13,6 +13,8 @@ import redis
 import yaml
 
 from course.config import REPOSITORY
+from course.containers.compose import check_engine
+from course.errors import CourseError
 from course.ports import any_free
 
 PATIENCE = 60
@@ -27,11 +29,13 @@ def redis_server() -> Iterator[str]:
     if shutil.which("redis-server"):
         command = ["redis-server", "-"]
         config += f"port {port}\nbind 127.0.0.1\n"
-    elif docker_answers():
+    else:
+        try:
+            check_engine(None)
+        except CourseError as error:
+            pytest.skip(f"There is no redis-server on PATH. {error}")
         command = ["docker", "run", "--rm", "--interactive", "--publish", f"127.0.0.1:{port}:6379"]
         command += [image(), "redis-server", "-"]
-    else:
-        pytest.skip("there is no redis-server on PATH, and no Docker engine answers to run one")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
@@ -63,13 +67,6 @@ def wait(process: subprocess.Popen[str], port: int, password: str) -> None:
                 time.sleep(0.1)
             else:
                 return
-
-
-def docker_answers() -> bool:
-    docker = shutil.which("docker")
-    return (
-        docker is not None and not subprocess.run([docker, "info"], capture_output=True).returncode
-    )
 
 
 def image() -> str:

@@ -1,11 +1,9 @@
 """A scheduler with settings of its own on a running laptop stack, and what runs on it costs."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +15,8 @@ from course.config import BIN
 from course.processes import component_of
 from course.sandbox import Sandbox
 from course.supervision import Supervisor
+
+from .groups import end
 
 MANY, ONE = "bench_many", "bench_one"
 PATIENCE = 180
@@ -60,13 +60,7 @@ def scheduler(stack: Sandbox, environment: Mapping[str, str]) -> Iterator[int]:
         run(stack, ONE)
         yield process.pid
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(process)
 
 
 def heartbeat(stack: Sandbox) -> str:

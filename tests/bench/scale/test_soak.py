@@ -20,18 +20,16 @@ import pytest
 from scipy.stats import linregress
 
 from course.sandbox import Sandbox, sandbox
-from flightdelays import features, source, store
 
 from ..conftest import Record, Table
+from ..runs import EVENT, TRAIN, wait, year
 from .soak_load import (
     ALL,
-    EVENT,
     EVERY,
     FAILING,
     INGEST,
+    PATIENCE,
     SCHEDULED,
-    TRAIN,
-    YEAR,
     Load,
     backfill_account,
     backfill_runs,
@@ -39,7 +37,6 @@ from .soak_load import (
     events_account,
     failures_account,
     scheduled_account,
-    wait,
 )
 from .ui import person
 from .watch import Held, components, connections, disk
@@ -67,15 +64,10 @@ def temporary() -> Iterator[Path]:
 def stack(temporary: Path) -> Iterator[Sandbox]:
     """A stack with the year landed and built, that has done everything once."""
     with sandbox(TMPDIR=str(temporary)) as running:
-        for month in YEAR:
-            source.land(month, running.settings)
-        for view, months in features.stale(running.settings).items():
-            for month in months:
-                features.build(view, month, running.settings)
-        store.apply(running.settings)
         shutil.copy(DAGS, running.config.labs)
+        year(running)
         for dag_id in ALL:
-            wait(lambda dag_id=dag_id: running.api.dag(dag_id), f"{dag_id} is found", 180)  # type: ignore[misc]
+            wait(lambda dag_id=dag_id: running.api.dag(dag_id), what=f"{dag_id} is found")  # type: ignore[misc]
         for dag_id in (INGEST, EVENT, TRAIN):
             running.api.pause(dag_id, paused=False)
         yield running
@@ -129,7 +121,7 @@ def work(stack: Sandbox, load: Load, minutes: float) -> tuple[list[dict[str, Any
         plan.enterabs(begin + part * minutes * 60, 1, action)
 
     def backfill_ends() -> None:
-        wait(load.backfilled, "the backfill ends")
+        wait(load.backfilled, PATIENCE, 1, "the backfill ends")
         ended.append(backfill_runs(stack))
 
     def look() -> None:
@@ -152,7 +144,7 @@ def work(stack: Sandbox, load: Load, minutes: float) -> tuple[list[dict[str, Any
 
 def idle(stack: Sandbox, load: Load) -> None:
     """Wait until nothing is left to do, and calm."""
-    wait(load.quiet, "all runs end")
+    wait(load.quiet, PATIENCE, 1, "all runs end")
     time.sleep(CALM)
 
 
@@ -171,7 +163,7 @@ def test_soak(stack: Sandbox, temporary: Path, figure: Record, table: Table) -> 
     with person(stack.state.url("airflow"), secret, SCHEDULED) as answers:
         begin = begin_schedules(stack)
         rows, ended = work(stack, load, MINUTES)
-        end = end_schedules(stack, warm_up)
+        end = end_schedules(stack, load)
     idle(stack, load)
     after, links_after, used_after = components(stack), connections(stack), disk(stack)
 

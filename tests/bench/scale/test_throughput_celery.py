@@ -27,7 +27,7 @@ OWNERS = {
 
 
 @pytest.fixture(scope="module")
-def containers() -> Iterator[Sandbox]:
+def containers(engine: None) -> Iterator[Sandbox]:
     """Airflow with what it rests on, and nothing else."""
     with sandbox("tests/stack/compose.yaml", profiles="core") as running:
         for dag_id in (MANY, ONE):

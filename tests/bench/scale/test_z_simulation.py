@@ -3,7 +3,6 @@
 Collected after the throughput, which it reads: this run's, or the one that the results have kept.
 """
 
-import json
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from course.scale.costs import Work
 from course.scale.day import Load
 from course.scale.sizing import least, predictions
 
-from ..conftest import RESULTS, Record, Results, Table, machine
+from ..conftest import Record, Results, Table
 
 SEEDS = 3
 """Simulations of everything, so that a figure has a spread: that of chance, not of the costs."""
@@ -22,15 +21,10 @@ SEEDS = 3
 @pytest.fixture(scope="module")
 def measured(results: Results) -> dict[str, Any]:
     """The results as they stand now."""
-    kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    tables = kept.get("tables", {}) | results.tables
-    if "throughput" not in tables:
+    found = results.content()
+    if "throughput" not in found["tables"]:
         pytest.skip("the throughput table has not been measured: it is what the model is fitted to")
-    return {
-        "machine": machine() if "throughput" in results.tables else kept["machine"],
-        "figures": kept.get("figures", {}) | results.figures,
-        "tables": tables,
-    }
+    return found
 
 
 def test_error(figure: Record, table: Table, measured: dict[str, Any]) -> None:
