@@ -150,7 +150,10 @@ def fetch_evaluation(run_id: str, folder: Path, settings: Settings | None = None
 def load_model(address: str, settings: Settings | None = None) -> Any:
     """The fitted pipeline at an address that ``log_candidate`` returned."""
     client(settings)
-    return mlflow.sklearn.load_model(address)
+    # A folder of our own: MLflow removes its own when Python exits, and to that the process of a
+    # task never comes.
+    with tempfile.TemporaryDirectory() as folder:
+        return mlflow.sklearn.load_model(address, dst_path=folder)
 
 
 def load_alias(alias: str, settings: Settings | None = None) -> tuple[int, Any] | None:
@@ -159,7 +162,7 @@ def load_alias(alias: str, settings: Settings | None = None) -> tuple[int, Any] 
     number = alias_version(alias, settings)
     if number is None:
         return None
-    return number, mlflow.sklearn.load_model(f"models:/{settings.model_name}/{number}")
+    return number, load_model(f"models:/{settings.model_name}/{number}", settings)
 
 
 def alias_version(alias: str, settings: Settings | None = None) -> int | None:
@@ -247,8 +250,9 @@ def promote(number: int, approved_by: str, settings: Settings | None = None) -> 
 
 def _smoke_test(sample: pd.DataFrame, settings: Settings) -> None:
     address = f"models:/{settings.model_name}@{STAGING}"
-    served = mlflow.pyfunc.load_model(address)
-    answers = pd.DataFrame(served.predict(sample[feature_columns(list(sample.columns))]))
+    with tempfile.TemporaryDirectory() as folder:
+        served = mlflow.pyfunc.load_model(address, dst_path=folder)
+        answers = pd.DataFrame(served.predict(sample[feature_columns(list(sample.columns))]))
     if answers.shape != (len(sample), 2) or not ((answers >= 0) & (answers <= 1)).all(axis=None):
         raise CourseError(f"{address} answered {answers.shape} values that are no probabilities")
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -406,6 +407,24 @@ def test_the_files_of_a_model_go_with_it(
     second = list(tmp_path.glob("model-*"))
     assert len(second) == 1
     assert second != first
+
+
+def test_what_a_task_loads_from_a_server_leaves_no_copy(
+    mlflow_server: str,
+    settings: Settings,
+    pipelines: list[Any],
+    rows: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MLflow tidies up at the end of Python, to which the process of a task never comes."""
+    there = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run_id, address = registry.log_candidate(pipelines[0], "logistic", rows, {}, "run", there)
+    registry.deploy(run_id, address, rows.tail(5), there)
+    assert registry.load_alias(CHAMPION, there) is not None
+    assert registry.load_model(address, there) is not None
+    assert list(tmp_path.rglob("MLmodel")) == []
 
 
 def test_told_to_end_it_answers_what_it_was_asked(
