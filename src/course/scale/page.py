@@ -256,6 +256,19 @@ def joins() -> None:
     )
 
 
+def join_memory() -> None:
+    """What a join asks for and what it occupies."""
+    _print(
+        {
+            "rows": lambda row: f"{row['rows']:,}",
+            "method": lambda row: row["method"],
+            "asked for at most, MB": lambda row: f"{row['asked_for_mb']:,.0f}",
+            "occupied at most, MB": lambda row: f"{row['peak_mb']:,.0f}",
+        },
+        rows_of("join_memory"),
+    )
+
+
 def event_to_model() -> None:
     """Seconds of each stage."""
     _print(

@@ -21,6 +21,7 @@ KEYS = {
     "dag_parsing_processes": ("dags", "files", "processes"),
     "event_to_model": ("stage",),
     "feature_reads": ("store", "path", "load", "clients", "processes", "batch"),
+    "join_memory": ("method", "rows"),
     "joins": ("method", "rows", "outcome"),
     "task_time": ("settings", "part"),
     "throughput": ("executor", "settings", "task_seconds", "parallelism"),

@@ -3,10 +3,8 @@
 The entity rows are flights of the course's nine months, drawn with replacement, each asked about
 at a moment up to an hour before or after its own. All four views of the delay model are joined.
 Each join has a process of its own, whose resident memory psutil watches from outside: what it
-really occupies. memray sees DuckDB's allocations too, and counts as used what DuckDB has reserved
-and not touched: half as much again.
-The methods must
-return the same values, to the last bit, of every feature of every row.
+really occupies. memray, in a join of its own because it takes time, counts what was asked for. The
+methods must return the same values, to the last bit, of every feature of every row.
 """
 
 import json
@@ -15,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from memray import FileReader
 
 from flightdelays import features, source, store
 from flightdelays.lake import months_between, open_lake
@@ -41,9 +40,11 @@ SIZES = [
 ]
 ROUNDS, LARGE = 3, 10_000_000
 """From `LARGE` rows on one round has to do."""
+MEMORY_ROWS = 1_000_000
 LIMIT_MB, LIMIT_SECONDS = 10_000, 240
 """Past either a join is ended, and the table says which."""
 WATCH = 0.02
+PROCESS = Path(__file__).with_name("join_process.py")
 FIGURES = {
     "Feast (DuckDB)": "join_feast_1m",
     "DuckDB ASOF join": "join_asof_1m",
@@ -90,12 +91,17 @@ def entity_rows(flights: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     return rows.assign(**{MOMENT: rows[MOMENT] + moved, "row": range(size)})
 
 
-def join(method: str, entities: Path, settings: Settings) -> dict[str, Any]:
-    """One join in a process of its own, with its ``outcome`` and its peak of resident memory."""
+def join(
+    method: str, entities: Path, settings: Settings, profiler: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One join in a process of its own, with its ``outcome`` and its peak of resident memory.
+
+    ``profiler`` stands between Python and the join: its module, as ``-m`` wants it, and arguments.
+    """
     values = {f"FLIGHTDELAYS_{name.upper()}": str(v) for name, v in settings.model_dump().items()}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("join_process.py"), method, entities],
+            [sys.executable, *profiler, PROCESS, method, entities],
             env=os.environ | values,
             cwd=folder,  # where DuckDB puts what it has no memory for
             stdout=subprocess.PIPE,
@@ -181,3 +187,28 @@ def test_joins(
             if size == 1_000_000 and entries[-1]["outcome"] == "done":
                 figure(FIGURES[method], [entry["seconds"] for entry in entries], "s", "-")
     table("joins", rows)
+
+
+def test_joins_memory(
+    table: Table, settings: Settings, flights: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The most that a join has asked for at one time, beside the most that it occupied."""
+    path = tmp_path / "entities.parquet"
+    entity_rows(flights, MEMORY_ROWS, settings.seed).to_parquet(path, index=False)
+    rows = []
+    for method in METHODS:
+        profile = tmp_path / f"{method}.bin"
+        options = ("--aggregate", "--quiet", "--output", str(profile))
+        done = join(method, path, settings, ("-m", "memray", "run", *options))
+        assert done["outcome"] == "done"
+        with FileReader(profile) as reader:
+            asked_for = reader.metadata.peak_memory
+        rows.append(
+            {
+                "method": method,
+                "rows": MEMORY_ROWS,
+                "asked_for_mb": round(asked_for / 2**20),
+                "peak_mb": round(done["peak_mb"]),
+            }
+        )
+    table("join_memory", rows)

@@ -155,7 +155,7 @@ def test_soak(stack: Sandbox, temporary: Path, figure: Record, table: Table) -> 
     end_schedules(stack, warm_up)
     idle(stack, warm_up)
     before, links, used = components(stack), connections(stack), disk(stack)
-    files = len(list(temporary.iterdir()))
+    files = set(temporary.iterdir())
     letters = dead_letters(stack.state.bootstrap_servers)
 
     load = Load(stack, "soak")
@@ -185,12 +185,14 @@ def test_soak(stack: Sandbox, temporary: Path, figure: Record, table: Table) -> 
     figure("soak_ui_p99", answers.p99, "ms", "≤ 1000")
     figure("soak_connections_before", sum(links.values()), "connections", "-")
     figure("soak_connections_after", sum(links_after.values()), "connections", "as before")
-    figure("soak_temporary_files", len(list(temporary.iterdir())) - files, "files", "0")
+    left = sorted(set(temporary.iterdir()) - files)
+    figure("soak_temporary_files", len(left), "files", "0")
 
     for account in accounts:
         assert account["lost"] == account["twice"] == 0, account
         assert account["as_expected"] == account["expected"], account
     assert answers.failures == 0
+    assert left == []
     assert sum(links_after.values()) <= sum(links.values()) + SPARE
     for row in without_database(growth):
         assert row["processes_after"] <= row["processes_before"], row
