@@ -148,6 +148,18 @@ class Airflow:
         """Pause or unpause a DAG."""
         self.request("PATCH", _path("dags", dag_id), json={"is_paused": paused})
 
+    def parse(self, dag_id: str) -> None:
+        """Have the file of a DAG read at once instead of when its time comes.
+
+        The watchers of a DAG that was unpaused do not listen before that.
+        """
+        details: Json = self.request("GET", _path("dags", dag_id, "details"))
+        try:
+            self.request("PUT", _path("parseDagFile", details["file_token"]))
+        except AirflowError as error:
+            if error.status != httpx.codes.CONFLICT:  # somebody has asked already
+                raise
+
     def trigger(self, dag_id: str, conf: Json | None = None) -> str:
         """Start a run and return its id."""
         run: Json = self.request(

@@ -136,6 +136,7 @@ def by_message(dag_id: str) -> Recipe:
         session.prepare()
         session.find(dag_id)
         with session.awake(dag_id, TRAIN):
+            session.airflow.parse(dag_id)
             session.view.begin(f"Send a training request to the topic {TOPIC}")
             moment = datetime.now(UTC)
             sent = send(session.state.bootstrap_servers, TOPIC, request())
@@ -185,6 +186,7 @@ def drift(session: Session, options: Options) -> Page:
     session.prepare(YEAR)
     session.find(dag_id, event)
     with session.awake(dag_id, event, TRAIN):
+        session.airflow.parse(event)
         champion = registry.alias_version(registry.CHAMPION, session.settings)
         if champion is None:
             session.view.begin("Train a champion on January and February alone")

@@ -1,8 +1,8 @@
 """How Airflow would do beyond the machine that it was measured on: a simulation, and its error.
 
 A model in SimPy of what a task passes: scheduler, slot, worker, API server, database. What each
-of them costs comes from the measurements of ``tests/bench/results.json``; two of its points fit
-the model, all others tell how wrong it is.
+of them costs comes from the measurements of ``tests/bench/results.json``; a few of its points
+fit the model, all others tell how wrong it is.
 
 What the model takes from Airflow 3.3.2 (``scheduler_job_runner.py``):
 

@@ -217,7 +217,8 @@ def grown(name: str, before: Held, after: Held, rows: list[dict[str, Any]]) -> d
         "memory_before_mb": round(before.memory_mb, 1),
         "memory_after_mb": round(after.memory_mb, 1),
         "slope_mb_per_hour": round(float(fit.slope), 1),
-        "slope_error_mb_per_hour": round(float(fit.stderr), 1),
+        # Of a memory that never changed SciPy gives no error: there is none.
+        "slope_error_mb_per_hour": round(float(np.nan_to_num(fit.stderr)), 1),
         "processes_before": before.processes,
         "processes_after": after.processes,
         "descriptors_before": before.descriptors,
